@@ -1,0 +1,246 @@
+"""Every setting of the product, declared once as data.
+
+The table `SETTINGS` makes the frozen `Settings`, the help of the command line and the README's table. A value
+that is missing where it is needed, or cannot be understood, is a `SettingError` that names the setting.
+Every secret can come from a file: the same name with `_FILE`.
+"""
+
+from __future__ import annotations
+
+import base64
+import ipaddress
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from .errors import SettingError
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+@dataclass(frozen=True)
+class Timeouts:
+    """Seconds that one call to MLM may take."""
+
+    connect_s: float
+    read_s: float
+    whole_s: float
+
+
+@dataclass(frozen=True)
+class WebhookKeys:
+    """Key names in a webhook entry. Ours (contract.md, "The webhook's body"): the vendor's are not public."""
+
+    event: str = "eventType"
+    number: str = "loanNumber"
+    reference: str = "referenceNumber"
+    values: str = "values"
+
+
+def _text(value: str) -> str:
+    return value
+
+
+def _url(*schemes: str) -> Callable[[str], str]:
+    def parse(value: str) -> str:
+        if value.split("://", 1)[0] not in schemes or "://" not in value:
+            raise ValueError(f"must be a URL that begins with {' or '.join(s + '://' for s in schemes)}")
+        return value
+
+    return parse
+
+
+def _number(low: float, high: float) -> Callable[[str], float]:
+    def parse(value: str) -> float:
+        try:
+            number = float(value)
+        except ValueError:
+            raise ValueError("must be a number") from None
+        if not low <= number <= high:
+            raise ValueError(f"must be between {low:g} and {high:g}")
+        return number
+
+    return parse
+
+
+def _whole(low: int, high: int) -> Callable[[str], int]:
+    def parse(value: str) -> int:
+        try:
+            number = int(value)
+        except ValueError:
+            raise ValueError("must be a whole number") from None
+        if not low <= number <= high:
+            raise ValueError(f"must be between {low} and {high}")
+        return number
+
+    return parse
+
+
+def _list(value: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in value.split(",") if part.strip())
+
+
+def _networks(value: str) -> tuple[Network, ...]:
+    return tuple(ipaddress.ip_network(part) for part in _list(value))
+
+
+def _zone(value: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(value)
+    except (KeyError, ValueError, OSError):
+        raise ValueError("must be the name of a time zone, such as America/Los_Angeles") from None
+
+
+def _resolution(value: str) -> float | None:
+    return None if value == "auto" else _number(1e-6, 60)(value)
+
+
+def _timeouts(value: str) -> Timeouts:
+    parts = _list(value)
+    if len(parts) != 3:
+        raise ValueError("must be three numbers of seconds: connect,read,whole call")
+    return Timeouts(*(_number(0.001, 3600)(part) for part in parts))
+
+
+def _flag(value: str) -> bool:
+    if value.lower() not in ("0", "1", "true", "false", "yes", "no"):
+        raise ValueError("must be 1 or 0")
+    return value.lower() in ("1", "true", "yes")
+
+
+def _field_keys(value: str) -> tuple[bytes, ...]:
+    keys = []
+    for part in _list(value):
+        try:
+            key = base64.b64decode(part + "=" * (-len(part) % 4), altchars=b"-_", validate=True)
+        except ValueError:
+            raise ValueError("each key must be URL-safe base64") from None
+        if len(key) != 32:
+            raise ValueError(f"each key must be 32 bytes, one has {len(key)}")
+        keys.append(key)
+    if len({key for key in keys}) != len(keys):
+        raise ValueError("the same key stands there twice")
+    return tuple(keys)
+
+
+def _webhook_keys(value: str) -> WebhookKeys:
+    pairs = {}
+    for part in _list(value):
+        name, equals, key = part.partition("=")
+        if not equals or name not in ("event", "number", "reference", "values") or not key:
+            raise ValueError("must be pairs such as event=type,number=loan, of event, number, reference, values")
+        pairs[name] = key
+    return WebhookKeys(**pairs)
+
+
+def _path(value: str) -> Path:
+    return Path(value)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting: its name in the environment, its default as text, how to read it, and its line of help."""
+
+    name: str
+    default: str | None
+    parse: Callable[[str], Any]
+    help: str
+    secret: bool = False
+
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting("DATABASE_URL", None, _url("postgresql", "postgres"), "PostgreSQL 15 or newer; embedded under `freshness up`, else required", secret=True),
+    Setting("REDIS_URL", None, _url("redis", "rediss", "unix"), "Redis 6.2 or newer, or Valkey; embedded under `freshness up`, else required", secret=True),
+    Setting("MLM_LOAN_SERVICE_URL", None, _url("http", "https"), "…/los/webservice/Loan.asmx; the sandbox under `freshness up`"),
+    Setting("MLM_TOKEN_URL", None, _url("http", "https"), "where OAuth2 client credentials become a token"),
+    Setting("MLM_CLIENT_ID", None, _text, "OAuth2 client id"),
+    Setting("MLM_CLIENT_SECRET", None, _text, "OAuth2 client secret", secret=True),
+    Setting("MLM_APP_CODE", None, _text, "app code for the poll list of modified loans; unset: no polling", secret=True),
+    Setting("MLM_WEBHOOK_TOKEN", "", _list, "bearer that MLM sends; several, by comma, while one is rotated; unset: the webhook answers 404", secret=True),
+    Setting("MLM_WEBHOOK_NETWORKS", "", _networks, "CIDRs MLM may call from, by comma; unset: any"),
+    Setting("TRUSTED_PROXIES", "", _networks, "CIDRs whose X-Forwarded-For is believed; unset: none"),
+    Setting("MLM_STAMP_ZONE", "America/Los_Angeles", _zone, "zone of a stamp that names none"),
+    Setting("MLM_STAMP_RESOLUTION", "auto", _resolution, "seconds within which two saves may share a stamp; auto: 1 until fractions were seen in webhook and read alike, then 0.004"),
+    Setting("MLM_QUIET", "30", _number(0, 86_400), "seconds of quiet before an unconfirmed file is confirmed"),
+    Setting("MLM_READ_LAG", "600", _number(0, 86_400), "seconds after which a late read serves"),
+    Setting("SPOOL_DIR", None, _path, "where batches wait while PostgreSQL is away; unset: 503"),
+    Setting("MLM_MAX_CONCURRENCY", "8", _whole(1, 1000), "calls to MLM under way at once, over all workers together"),
+    Setting("MLM_RATE", "20", _number(0.01, 100_000), "calls to MLM a second, over all workers together"),
+    Setting("MLM_TIMEOUT", "5,30,60", _timeouts, "seconds for connect, read, whole call"),
+    Setting("PORTAL_API_TOKEN", "", _list, "bearer of portal code; unset: portal routes answer 404", secret=True),
+    Setting("FIELD_KEYS", "", _field_keys, "keys that encrypt SSNs and account numbers: 32 bytes each in URL-safe base64, newest first, by comma; required outside `freshness up`", secret=True),
+    Setting("MLM_WEBHOOK_KEYS", "", _webhook_keys, "other key names in the webhook's entries: event=…,number=…,reference=…,values=…"),
+    Setting("MLM_NAMES", None, _path, "TOML file that renames fields, collections and the reference parameter, or switches a concern off"),
+    Setting("MLM_IMPORT_UNKNOWN", "0", _flag, "1: an entry for a file we do not have imports it; else it is skipped as unknown_file"),
+    Setting("HOST", "127.0.0.1", _text, "where the receiver listens"),
+    Setting("PORT", "8000", _whole(0, 65_535), "where the receiver listens"),
+)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the environment said, read once. Attribute names are the settings' own in lower case."""
+
+    database_url: str | None = field(repr=False)
+    redis_url: str | None = field(repr=False)
+    mlm_loan_service_url: str | None
+    mlm_token_url: str | None
+    mlm_client_id: str | None
+    mlm_client_secret: str | None = field(repr=False)
+    mlm_app_code: str | None = field(repr=False)
+    mlm_webhook_token: tuple[str, ...] = field(repr=False)
+    mlm_webhook_networks: tuple[Network, ...]
+    trusted_proxies: tuple[Network, ...]
+    mlm_stamp_zone: ZoneInfo
+    mlm_stamp_resolution: float | None
+    mlm_quiet: float
+    mlm_read_lag: float
+    spool_dir: Path | None
+    mlm_max_concurrency: int
+    mlm_rate: float
+    mlm_timeout: Timeouts
+    portal_api_token: tuple[str, ...] = field(repr=False)
+    field_keys: tuple[bytes, ...] = field(repr=False)
+    mlm_webhook_keys: WebhookKeys
+    mlm_names: Path | None
+    mlm_import_unknown: bool
+    host: str
+    port: int
+
+    def need(self, *names: str) -> None:
+        """Refuse to go on without these settings: `settings.need("DATABASE_URL", "FIELD_KEYS")`."""
+        for name in names:
+            if not getattr(self, name.lower()):
+                raise SettingError(name, "is not set, and is needed here")
+
+
+def load(environ: Mapping[str, str]) -> Settings:
+    """Read all settings from an environment. An empty value counts as unset.
+
+    Raises:
+        SettingError: the first setting that cannot be understood, by name, without its value if it is a secret.
+    """
+    return Settings(**{setting.name.lower(): _value(setting, environ) for setting in SETTINGS})
+
+
+def _value(setting: Setting, environ: Mapping[str, str]) -> Any:
+    text = environ.get(setting.name) or _from_file(setting, environ) or setting.default
+    if text is None:
+        return None
+    try:
+        return setting.parse(text)
+    except ValueError as error:
+        shown = "" if setting.secret else f" (it is {text!r})"
+        raise SettingError(setting.name, f"{error}{shown}") from None
+
+
+def _from_file(setting: Setting, environ: Mapping[str, str]) -> str | None:
+    path = environ.get(f"{setting.name}_FILE")
+    if not setting.secret or not path:
+        return None
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingError(f"{setting.name}_FILE", f"cannot be read ({type(error).__name__})") from None

@@ -120,7 +120,7 @@ def _field_keys(value: str) -> tuple[bytes, ...]:
         if len(key) != 32:
             raise ValueError(f"each key must be 32 bytes, one has {len(key)}")
         keys.append(key)
-    if len({key for key in keys}) != len(keys):
+    if len(set(keys)) != len(keys):
         raise ValueError("the same key stands there twice")
     return tuple(keys)
 
@@ -151,18 +151,48 @@ class Setting:
 
 
 SETTINGS: tuple[Setting, ...] = (
-    Setting("DATABASE_URL", None, _url("postgresql", "postgres"), "PostgreSQL 15 or newer; embedded under `freshness up`, else required", secret=True),
-    Setting("REDIS_URL", None, _url("redis", "rediss", "unix"), "Redis 6.2 or newer, or Valkey; embedded under `freshness up`, else required", secret=True),
-    Setting("MLM_LOAN_SERVICE_URL", None, _url("http", "https"), "…/los/webservice/Loan.asmx; the sandbox under `freshness up`"),
+    Setting(
+        "DATABASE_URL",
+        None,
+        _url("postgresql", "postgres"),
+        "PostgreSQL 15 or newer; embedded under `freshness up`, else required",
+        secret=True,
+    ),
+    Setting(
+        "REDIS_URL",
+        None,
+        _url("redis", "rediss", "unix"),
+        "Redis 6.2 or newer, or Valkey; embedded under `freshness up`, else required",
+        secret=True,
+    ),
+    Setting(
+        "MLM_LOAN_SERVICE_URL",
+        None,
+        _url("http", "https"),
+        "…/los/webservice/Loan.asmx; the sandbox under `freshness up`",
+    ),
     Setting("MLM_TOKEN_URL", None, _url("http", "https"), "where OAuth2 client credentials become a token"),
     Setting("MLM_CLIENT_ID", None, _text, "OAuth2 client id"),
     Setting("MLM_CLIENT_SECRET", None, _text, "OAuth2 client secret", secret=True),
-    Setting("MLM_APP_CODE", None, _text, "app code for the poll list of modified loans; unset: no polling", secret=True),
-    Setting("MLM_WEBHOOK_TOKEN", "", _list, "bearer that MLM sends; several, by comma, while one is rotated; unset: the webhook answers 404", secret=True),
+    Setting(
+        "MLM_APP_CODE", None, _text, "app code for the poll list of modified loans; unset: no polling", secret=True
+    ),
+    Setting(
+        "MLM_WEBHOOK_TOKEN",
+        "",
+        _list,
+        "bearer that MLM sends; several, by comma, while one is rotated; unset: the webhook answers 404",
+        secret=True,
+    ),
     Setting("MLM_WEBHOOK_NETWORKS", "", _networks, "CIDRs MLM may call from, by comma; unset: any"),
     Setting("TRUSTED_PROXIES", "", _networks, "CIDRs whose X-Forwarded-For is believed; unset: none"),
     Setting("MLM_STAMP_ZONE", "America/Los_Angeles", _zone, "zone of a stamp that names none"),
-    Setting("MLM_STAMP_RESOLUTION", "auto", _resolution, "seconds within which two saves may share a stamp; auto: 1 until fractions were seen in webhook and read alike, then 0.004"),
+    Setting(
+        "MLM_STAMP_RESOLUTION",
+        "auto",
+        _resolution,
+        "seconds within which two saves may share a stamp; auto: 1 until fractions were seen in webhook and read alike, then 0.004",
+    ),
     Setting("MLM_QUIET", "30", _number(0, 86_400), "seconds of quiet before an unconfirmed file is confirmed"),
     Setting("MLM_READ_LAG", "600", _number(0, 86_400), "seconds after which a late read serves"),
     Setting("SPOOL_DIR", None, _path, "where batches wait while PostgreSQL is away; unset: 503"),
@@ -170,10 +200,31 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("MLM_RATE", "20", _number(0.01, 100_000), "calls to MLM a second, over all workers together"),
     Setting("MLM_TIMEOUT", "5,30,60", _timeouts, "seconds for connect, read, whole call"),
     Setting("PORTAL_API_TOKEN", "", _list, "bearer of portal code; unset: portal routes answer 404", secret=True),
-    Setting("FIELD_KEYS", "", _field_keys, "keys that encrypt SSNs and account numbers: 32 bytes each in URL-safe base64, newest first, by comma; required outside `freshness up`", secret=True),
-    Setting("MLM_WEBHOOK_KEYS", "", _webhook_keys, "other key names in the webhook's entries: event=…,number=…,reference=…,values=…"),
-    Setting("MLM_NAMES", None, _path, "TOML file that renames fields, collections and the reference parameter, or switches a concern off"),
-    Setting("MLM_IMPORT_UNKNOWN", "0", _flag, "1: an entry for a file we do not have imports it; else it is skipped as unknown_file"),
+    Setting(
+        "FIELD_KEYS",
+        "",
+        _field_keys,
+        "keys that encrypt SSNs and account numbers: 32 bytes each in URL-safe base64, newest first, by comma; required outside `freshness up`",
+        secret=True,
+    ),
+    Setting(
+        "MLM_WEBHOOK_KEYS",
+        "",
+        _webhook_keys,
+        "other key names in the webhook's entries: event=…,number=…,reference=…,values=…",
+    ),
+    Setting(
+        "MLM_NAMES",
+        None,
+        _path,
+        "TOML file that renames fields, collections and the reference parameter, or switches a concern off",
+    ),
+    Setting(
+        "MLM_IMPORT_UNKNOWN",
+        "0",
+        _flag,
+        "1: an entry for a file we do not have imports it; else it is skipped as unknown_file",
+    ),
     Setting("HOST", "127.0.0.1", _text, "where the receiver listens"),
     Setting("PORT", "8000", _whole(0, 65_535), "where the receiver listens"),
 )

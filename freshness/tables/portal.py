@@ -214,9 +214,7 @@ class Borrower(_Child, Base):
     __tablename__ = "borrowers"
 
     position: Mapped[int]
-    role: Mapped[str] = mapped_column(
-        Text, CheckConstraint("role IN ('borrower', 'co_borrower')", name="role")
-    )
+    role: Mapped[str] = mapped_column(Text, CheckConstraint("role IN ('borrower', 'co_borrower')", name="role"))
     first_name: Mapped[Words]
     middle_name: Mapped[Words]
     last_name: Mapped[Words]
@@ -331,9 +329,7 @@ class Income(_Owned, Base):
     income_type_code: Mapped[Code]
     monthly_amount: Mapped[Money]
     employment_lqb_id: Mapped[Words]
-    employment_id: Mapped[int | None] = mapped_column(
-        ForeignKey("employments.id", ondelete="SET NULL"), index=True
-    )
+    employment_id: Mapped[int | None] = mapped_column(ForeignKey("employments.id", ondelete="SET NULL"), index=True)
 
 
 class Condition(_Child, Base):

@@ -1,0 +1,55 @@
+"""Bringing a database up to date, or back down.
+
+A new step: change the tables in `freshness/tables`, then
+
+    python -m migrations.upgrade new "what it is for"
+
+writes a file to `migrations/versions` with what differs from the database at `DATABASE_URL`. Read it before you
+keep it: Alembic sees no triggers, functions or checks.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import URL, make_url
+
+
+def upgrade(database_url: str, revision: str = "head") -> None:
+    """Run every step up to `revision`. Safe beside another run: the second waits, then finds nothing to do."""
+    command.upgrade(alembic_config(database_url), revision)
+
+
+def downgrade(database_url: str, revision: str = "base") -> None:
+    """Undo every step after `revision`; `base` leaves no table of ours, and none of their rows."""
+    command.downgrade(alembic_config(database_url), revision)
+
+
+def alembic_config(database_url: str) -> Config:
+    """What Alembic needs to know to work on this database with our steps."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent))
+    config.set_main_option("file_template", "%%(rev)s_%%(slug)s")
+    config.attributes["url"] = driver_url(database_url)
+    return config
+
+
+def driver_url(database_url: str) -> URL:
+    """The setting `DATABASE_URL` as SQLAlchemy takes it: psycopg 3, also for the older `postgres://`."""
+    return make_url(database_url).set(drivername="postgresql+psycopg")
+
+
+def _new_step(message: str) -> None:
+    config = alembic_config(os.environ["DATABASE_URL"])
+    taken = len(list((Path(__file__).parent / "versions").glob("[0-9]*.py")))
+    command.revision(config, message, autogenerate=True, rev_id=f"{taken + 1:04d}")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 3 or sys.argv[1] != "new":
+        sys.exit('usage: python -m migrations.upgrade new "what it is for"')
+    _new_step(sys.argv[2])

@@ -67,8 +67,10 @@ def main() -> None:
     if isinstance(given, Connection):
         run(given)
         return
-    url = context.config.attributes.get("url")
-    engine = given if isinstance(given, Engine) else create_engine(url, poolclass=pool.NullPool)
+    if isinstance(given, Engine):
+        engine = given
+    else:
+        engine = create_engine(context.config.attributes["url"], poolclass=pool.NullPool)
     with engine.connect() as connection:
         run(connection)
 

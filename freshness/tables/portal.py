@@ -321,7 +321,7 @@ class RealProperty(_Owned, Base):
 
 
 class Income(_Owned, Base):
-    """A source of income; `employment_id` is null where it hangs on no job we hold, `employment_lqb_id` is MLM's word."""
+    """A source of income. `employment_lqb_id` is the job MLM names; `employment_id` is its row, if we hold it."""
 
     __tablename__ = "incomes"
 

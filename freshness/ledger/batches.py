@@ -1,0 +1,251 @@
+"""A webhook's batch: every entry decided, receipts and orders written, in five statements whatever its size."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection
+
+from .. import guard, stamp
+from ..bell import Ring
+from ..guard import Decision, FileNumbers, Outcome
+from ..rules import Rules
+from .orders import file_ring
+from .rows import resolution_in_force
+
+#: Names of events, compared without letter case.
+CHANGE_EVENTS = frozenset({"modified", "created"})
+DELETED_EVENT = "deleted"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry as it came. `fault` says why it is malformed (not an object, no reference); then nothing else counts."""
+
+    reference: str | None
+    loan_number: str | None
+    event_type: str | None
+    stamp_text: str | None
+    fault: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """How many entries became what, and the rings for after the commit."""
+
+    received: int
+    dispatched: int
+    skipped: int
+    rejected: int
+    rings: tuple[Ring, ...]
+
+
+@dataclass(slots=True)
+class _File:
+    """One file of the batch, as its entries are decided one after the other."""
+
+    id: int
+    loan_id: int | None
+    lead_id: int | None
+    mark: dt.datetime | None
+    numbers: FileNumbers
+    orders: list[tuple[int, str]]
+    wanted_exact: dt.datetime | None = None
+
+
+_LOCK_FILES = """
+SELECT id, ref, loan_id, lead_id, mark, wanted, captured, ordered, unstamped
+FROM file_freshness WHERE ref = ANY(%(refs)s) ORDER BY id FOR UPDATE
+"""
+
+_ADD_FILES = """
+INSERT INTO file_freshness (ref) SELECT unnest(%(refs)s::text[]) ON CONFLICT (ref) DO NOTHING
+"""
+
+# In a statement of its own: its snapshot must be younger than the locks.
+_LEAST_HELD = """
+SELECT f.id,
+       CASE WHEN count(c.held) = %(active)s THEN min(c.held) END AS least_held,
+       count(*) FILTER (WHERE c.served >= f.ordered) AS served,
+       CASE WHEN bool_and(c.held IS NOT NULL) FILTER (WHERE c.served >= f.ordered)
+            THEN min(c.held) FILTER (WHERE c.served >= f.ordered) END AS least_held_served
+FROM file_freshness f LEFT JOIN file_concerns c ON c.file_id = f.id AND c.concern = ANY(%(concerns)s)
+WHERE f.id = ANY(%(ids)s) GROUP BY f.id
+"""
+
+_UPDATE_FILES = """
+WITH changed AS (
+    SELECT * FROM unnest(%(ids)s::bigint[], %(ordered)s::bigint[], %(wanted)s::timestamptz[], %(exact)s::timestamptz[])
+        AS x (id, ordered, wanted, exact)
+), files AS (
+    UPDATE file_freshness f SET
+        ordered = x.ordered,
+        wanted_seen_at = CASE WHEN x.wanted > coalesce(f.wanted, '-infinity') THEN %(now)s ELSE f.wanted_seen_at END,
+        wanted_exact = coalesce(x.exact, f.wanted_exact),
+        wanted = greatest(f.wanted, x.wanted)
+    FROM changed x WHERE f.id = x.id
+)
+INSERT INTO refresh_orders (file_id, number, placed_at, due_at, cause)
+SELECT file_id, number, %(now)s, %(now)s, cause
+FROM unnest(%(order_files)s::bigint[], %(numbers)s::bigint[], %(causes)s::text[]) AS o (file_id, number, cause)
+"""
+
+_RECEIPT_COLUMNS = (
+    ("file_id", "bigint"),
+    ("loan_id", "bigint"),
+    ("lead_id", "bigint"),
+    ("reference_number", "text"),
+    ("loan_number", "text"),
+    ("event_type", "text"),
+    ("last_modified_at", "timestamptz"),
+    ("last_modified_text", "text"),
+    ("mark_before", "timestamptz"),
+    ("outcome", "text"),
+    ("reason", "text"),
+    ("order_number", "bigint"),
+)
+_NAMES = ", ".join(name for name, _ in _RECEIPT_COLUMNS)
+_RECEIPTS = f"""
+INSERT INTO mlm_webhook_receipts (received_at, {_NAMES})
+SELECT %(now)s, {_NAMES} FROM unnest({", ".join(f"%({name})s::{kind}[]" for name, kind in _RECEIPT_COLUMNS)})
+    WITH ORDINALITY AS r ({_NAMES}, place) ORDER BY place
+"""  # noqa: S608 - column names of ours
+
+_NOW = "SELECT mlm_now()"
+
+
+def receive(conn: Connection, rules: Rules, entries: Sequence[Entry]) -> Decided:
+    """Decide every entry of a batch and write its receipts and orders.
+
+    Files are locked in ascending id, so batches can't deadlock; entries of one file are decided in their order, each
+    against what the one before has left. A malformed entry is a receipt of its own and costs no other anything.
+    """
+    if not entries:
+        return Decided(0, 0, 0, 0, ())
+    now = conn.exec_driver_sql(_NOW).scalar_one()
+    refs = sorted({entry.reference for entry in entries if _may_touch(entry) and entry.reference})
+    files, resolution_s = _lock(conn, rules, refs)
+    receipts: dict[str, list[Any]] = {name: [] for name, _ in _RECEIPT_COLUMNS}
+    counts: Counter[str] = Counter()
+    for entry in entries:
+        read = stamp.parse(entry.stamp_text, rules.zone, now)
+        exact = read.instant if isinstance(read, stamp.Stamp) else None
+        file = files.get(entry.reference or "")
+        decision = _decide(entry, file, stamp.truncate(exact, resolution_s) if exact else None)
+        if file is not None and decision.orders:
+            _order(file, decision, exact)
+        counts[decision.outcome.counted_as] += 1
+        _write(receipts, entry, exact, file, decision)
+    _store(conn, files, receipts, now)
+    rings = tuple(_ring(file, resolution_s) for file in files.values() if file.orders)
+    return Decided(len(entries), counts["dispatched"], counts["skipped"], counts["rejected"], rings)
+
+
+def _may_touch(entry: Entry) -> bool:
+    return entry.fault is None and _event(entry) in CHANGE_EVENTS | {DELETED_EVENT}
+
+
+def _event(entry: Entry) -> str:
+    return (entry.event_type or "").strip().lower()
+
+
+def _lock(conn: Connection, rules: Rules, refs: list[str]) -> tuple[dict[str, _File], float]:
+    """The files of these references, locked, and the resolution in force."""
+    if not refs:
+        return {}, 1.0
+    rows = conn.exec_driver_sql(_LOCK_FILES, {"refs": refs}).all()
+    if rules.import_unknown and len(rows) < len(refs):
+        conn.exec_driver_sql(_ADD_FILES, {"refs": refs})
+        rows = conn.exec_driver_sql(_LOCK_FILES, {"refs": refs}).all()
+    if not rows:
+        return {}, 1.0
+    parameters = {
+        "ids": [row.id for row in rows],
+        "active": len(rules.active),
+        "concerns": [concern.value for concern in rules.active],
+    }
+    least = {row.id: row for row in conn.exec_driver_sql(_LEAST_HELD, parameters)}
+    resolution_s = resolution_in_force(conn, rules)
+    return {row.ref: _file(row, least[row.id]) for row in rows}, resolution_s
+
+
+def _file(row: Any, least: Any) -> _File:
+    untouched = row.ordered == 0
+    numbers = FileNumbers(
+        ordered=row.ordered,
+        wanted=row.wanted,
+        captured=row.captured,
+        least_held=least.least_held,
+        least_held_served=least.least_held if untouched else least.least_held_served,
+        all_stale=not untouched and least.served == 0,
+        unstamped=row.unstamped,
+    )
+    return _File(row.id, row.loan_id, row.lead_id, row.mark, numbers, [])
+
+
+def _decide(entry: Entry, file: _File | None, t: dt.datetime | None) -> Decision:
+    if entry.fault is not None:
+        return Decision(Outcome.MALFORMED, entry.fault)
+    event = _event(entry)
+    if event not in CHANGE_EVENTS and event != DELETED_EVENT:
+        return Decision(Outcome.UNSUPPORTED_EVENT, guard.WHY_SKIPPED[Outcome.UNSUPPORTED_EVENT])
+    if file is None:
+        return Decision(Outcome.UNKNOWN_FILE, guard.WHY_SKIPPED[Outcome.UNKNOWN_FILE])
+    if event == DELETED_EVENT:
+        return guard.decide_deleted()
+    return guard.decide(t, file.numbers)
+
+
+def _order(file: _File, decision: Decision, exact: dt.datetime | None) -> None:
+    file.numbers = file.numbers.after_order(decision.wanted)
+    file.orders.append((file.numbers.ordered, f"webhook, {decision.reason}"))
+    if decision.wanted is not None:
+        file.wanted_exact = exact
+
+
+def _write(
+    receipts: dict[str, list[Any]], entry: Entry, exact: dt.datetime | None, file: _File | None, decision: Decision
+) -> None:
+    values = {
+        "file_id": file.id if file else None,
+        "loan_id": file.loan_id if file else None,
+        "lead_id": file.lead_id if file and file.loan_id is None else None,
+        "reference_number": entry.reference,
+        "loan_number": entry.loan_number,
+        "event_type": entry.event_type,
+        "last_modified_at": exact,
+        "last_modified_text": entry.stamp_text,
+        "mark_before": file.mark if file else None,
+        "outcome": decision.outcome.value,
+        "reason": decision.reason,
+        "order_number": file.numbers.ordered if file and decision.joins_order else None,
+    }
+    for name, value in values.items():
+        receipts[name].append(value)
+
+
+def _store(conn: Connection, files: dict[str, _File], receipts: dict[str, list[Any]], now: dt.datetime) -> None:
+    changed = [file for file in files.values() if file.orders]
+    if changed:
+        orders = [(file.id, number, cause) for file in changed for number, cause in file.orders]
+        parameters = {
+            "now": now,
+            "ids": [file.id for file in changed],
+            "ordered": [file.numbers.ordered for file in changed],
+            "wanted": [file.numbers.wanted for file in changed],
+            "exact": [file.wanted_exact for file in changed],
+            "order_files": [order[0] for order in orders],
+            "numbers": [order[1] for order in orders],
+            "causes": [order[2] for order in orders],
+        }
+        conn.exec_driver_sql(_UPDATE_FILES, parameters)
+    conn.exec_driver_sql(_RECEIPTS, {"now": now, **receipts})
+
+
+def _ring(file: _File, resolution_s: float) -> Ring:
+    """A raised `wanted` is read no sooner than one resolution after it was first seen (the protocol, "A slice", 2)."""
+    return file_ring(file.id, resolution_s if file.wanted_exact else 0.0)

@@ -1,0 +1,114 @@
+"""Leases: a slice is taken, so that never two are at work on one (file, concern).
+
+A lease is a row with a token, checked again at the commit. It is void when it runs out, or when its worker's beat is
+older than 6 s: a killed worker's work is taken up within seconds, and one that was only paused fails at the token.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from ..concerns import Concern
+from ..guard import latest
+from ..readiness import Wait, why_not
+from ..rules import Rules
+from ..settling import Terms
+from .rows import FileRow, concern_rows, file_row, resolution_in_force, slice_states
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """What a slice took. Its terms were fixed in the lease's transaction and are not read again."""
+
+    file: FileRow
+    concern: Concern
+    token: uuid.UUID
+    worker: str
+    terms: Terms
+    epoch: int
+    held: dt.datetime | None
+    #: PostgreSQL's clock in the lease's transaction; the worker adds its own elapsed time to it.
+    started_at: dt.datetime
+    #: No call leaves before this: one resolution after `wanted` was first seen.
+    read_not_before: dt.datetime | None
+    #: What the concern hangs on held when the lease was taken; None for a root.
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class NotNow:
+    """Why there is no lease to be had this moment."""
+
+    why: Wait
+    retry_at: dt.datetime | None = None
+
+
+_TOUCH = """
+INSERT INTO file_concerns (file_id, concern) VALUES (%(file_id)s, %(concern)s)
+ON CONFLICT (file_id, concern) DO UPDATE SET concern = excluded.concern
+"""
+
+_TAKE = """
+UPDATE file_concerns SET lease_token = %(token)s, lease_worker = %(worker)s, lease_at = %(now)s,
+       lease_until = %(now)s + make_interval(secs => %(lease_s)s)
+WHERE file_id = %(file_id)s AND concern = %(concern)s
+"""
+
+_RELEASE = """
+UPDATE file_concerns SET lease_token = NULL, lease_worker = NULL, lease_at = NULL, lease_until = NULL
+WHERE file_id = %(file_id)s AND concern = %(concern)s AND lease_token = %(token)s
+"""
+
+
+def take(
+    conn: Connection, rules: Rules, file_id: int, concern: Concern, worker: str, token: uuid.UUID
+) -> Lease | NotNow:
+    """Take the slice if it may start now. The concern's row is locked first, so that of two takers one waits and
+    then finds it leased; the file's row is read, not locked."""
+    if concern not in rules.active or file_row(conn, file_id) is None:
+        return NotNow(Wait.SERVED)
+    conn.exec_driver_sql(_TOUCH, {"file_id": file_id, "concern": concern.value})
+    file = file_row(conn, file_id)
+    if file is None:
+        return NotNow(Wait.SERVED)
+    concerns = concern_rows(conn, rules, file)
+    state = slice_states(conn, rules, file, concerns)[concern]
+    row = concerns[concern]
+    if (wait := why_not(state, file.now)) is not None:
+        return NotNow(wait, _retry_at(wait, state.undue_until, row.next_try_at))
+    parameters = {"file_id": file_id, "concern": concern.value, "token": token, "worker": worker}
+    conn.exec_driver_sql(_TAKE, {**parameters, "now": file.now, "lease_s": rules.lease_s})
+    return Lease(
+        file=file,
+        concern=concern,
+        token=token,
+        worker=worker,
+        terms=Terms(order=state.order, need=latest(file.wanted, file.mark), behind_since=row.behind_since),
+        epoch=file.epoch,
+        held=row.held,
+        started_at=file.now,
+        read_not_before=_read_not_before(file, resolution_in_force(conn, rules)),
+        attempts=row.attempts,
+    )
+
+
+def release(conn: Connection, lease: Lease) -> None:
+    """Give a lease back unused: nothing was read, nothing counts against the slice."""
+    parameters = {"file_id": lease.file.id, "concern": lease.concern.value, "token": lease.token}
+    conn.exec_driver_sql(_RELEASE, parameters)
+
+
+def _read_not_before(file: FileRow, resolution_s: float) -> dt.datetime | None:
+    if file.wanted_seen_at is None:
+        return None
+    return file.wanted_seen_at + dt.timedelta(seconds=resolution_s)
+
+
+def _retry_at(wait: Wait, undue_until: dt.datetime | None, next_try_at: dt.datetime | None) -> dt.datetime | None:
+    if wait is Wait.NOT_DUE:
+        return undue_until
+    return next_try_at if wait is Wait.RETRY else None

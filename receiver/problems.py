@@ -1,0 +1,134 @@
+"""Every error as a problem document (RFC 9457), and what an unforeseen one becomes.
+
+A 500 says nothing of our insides, and its log line names the error's type and where it was raised, never its
+message: a library's message may carry a body. PostgreSQL away is 503 with `Retry-After`, so that the sender,
+who has the batch, sends it again.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+import structlog
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from freshness.errors import UnknownFile, UnknownOwnWrite, UnreadableStamp
+
+log = structlog.get_logger(__name__)
+
+RETRY_AFTER_S = 5
+_READ_ONLY = "25006"  # a standby, or a primary that has just become one
+
+
+class Problem(Exception):
+    """A refusal that a caller is told of: its status, what is wrong in words, and members that say where."""
+
+    def __init__(self, status: int, detail: str, headers: Mapping[str, str] | None = None, **members: Any) -> None:
+        self.status = status
+        self.detail = detail
+        self.headers = dict(headers or {})
+        self.members = members
+        super().__init__(f"{status}: {detail}")
+
+    def response(self) -> Response:
+        """The document. Its `type` is `about:blank`: the status says the kind, `detail` says the case."""
+        headers = dict(self.headers)
+        if self.status == HTTPStatus.UNAUTHORIZED:
+            headers.setdefault("WWW-Authenticate", "Bearer")
+        if self.status == HTTPStatus.SERVICE_UNAVAILABLE:
+            headers.setdefault("Retry-After", str(RETRY_AFTER_S))
+        body = {
+            "type": "about:blank",
+            "title": HTTPStatus(self.status).phrase,
+            "status": self.status,
+            "detail": self.detail,
+            **self.members,
+        }
+        return Response(msgspec.json.encode(body), self.status, headers, media_type="application/problem+json")
+
+
+def postgres_is_away(error: BaseException) -> bool:
+    """Whether the database, not the request, is why a transaction failed: the same request may succeed later."""
+    if isinstance(error, (OperationalError, InterfaceError, PoolTimeout)):
+        return True
+    return isinstance(error, DBAPIError) and (
+        error.connection_invalidated or getattr(error.orig, "sqlstate", None) == _READ_ONLY
+    )
+
+
+def problem_of(error: Exception) -> Problem:
+    """What a caller is told of an error."""
+    match error:
+        case Problem():
+            return error
+        case HTTPException():
+            detail = "no such route" if error.status_code == HTTPStatus.NOT_FOUND else error.detail
+            return Problem(error.status_code, detail, error.headers)
+        case UnknownFile() | UnknownOwnWrite():
+            return Problem(404, str(error))
+        case UnreadableStamp():
+            return Problem(422, str(error))
+        case _ if postgres_is_away(error):
+            return Problem(503, "the database cannot be reached; try again")
+        case _:
+            return Problem(500, "something went wrong on our side")
+
+
+async def answer(_: Request, error: Exception) -> Response:
+    """Starlette's handler for refusals that it raises itself or lets through."""
+    return problem_of(error).response()
+
+
+class Shield:
+    """Outermost: answers what nobody else did, and lets no traceback out, neither to a caller nor to a log."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on; an error becomes its problem document if no answer has begun."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        begun = False
+
+        async def sending(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self.app(scope, receive, sending)
+        except ClientDisconnect:
+            return
+        except Exception as error:  # noqa: BLE001 - the last net: whatever it is, the caller gets an answer
+            problem = problem_of(error)
+            report(error, problem.status, scope)
+            if not begun:
+                await problem.response()(scope, receive, send)
+
+
+def report(error: Exception, status: int, scope: Scope) -> None:
+    """Log an error by its type and the places it went through."""
+    if status < HTTPStatus.INTERNAL_SERVER_ERROR:
+        return
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        log.warning("receiver.postgres_away", error=type(error).__name__)
+        return
+    route = scope.get("route")
+    frames = traceback.extract_tb(error.__traceback__)[-4:]
+    log.error(
+        "receiver.failed",
+        route=getattr(route, "path", None),
+        error=type(error).__name__,
+        at=[f"{frame.filename.rsplit('/', 1)[-1]}:{frame.lineno}" for frame in frames],
+    )

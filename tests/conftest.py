@@ -1,0 +1,120 @@
+"""What every test stands on: a real PostgreSQL and a real Valkey, one of each for a run, and a clean environment.
+
+The servers are started once, by the only process or by xdist's controller, unless `MLM_TEST_DATABASE_URL` or
+`MLM_TEST_REDIS_URL` names one that runs already (of Redis, the logical databases from 1 up are emptied). A server
+that cannot be had is an error, never a skip.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import psycopg
+import pytest
+import redis
+import sqlalchemy as sa
+from hypothesis import settings as hypothesis_settings
+from psycopg import sql
+
+from console.embedded import embedded
+from freshness.settings import SETTINGS
+from migrations.upgrade import driver_url, upgrade
+
+DATABASE, REDIS = "MLM_TEST_DATABASE_URL", "MLM_TEST_REDIS_URL"
+TEMPLATE = "MLM_TEST_TEMPLATE"  # set by us: the migrated database that each test's is copied from
+
+hypothesis_settings.register_profile("dev", deadline=None)
+hypothesis_settings.register_profile("ci", deadline=None, derandomize=True)
+hypothesis_settings.load_profile("dev")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    _forget_the_callers_settings()
+    # pytest-alembic 0.13.1 fails on pytest 9.2 when it collects "its" file, by default this one; name it none.
+    config.option.pytest_alembic_tests_path = "none"
+    if hasattr(config, "workerinput"):  # a worker of xdist: the controller has put everything into os.environ
+        return
+    stack = ExitStack()
+    config.add_cleanup(stack.close)
+    servers = stack.enter_context(
+        embedded(durable=False, database_url=os.environ.get(DATABASE), redis_url=os.environ.get(REDIS))
+    )
+    os.environ[DATABASE], os.environ[REDIS] = servers.database_url, servers.redis_url
+    os.environ[TEMPLATE] = f"mlm_test_{os.getpid()}"
+    admin = stack.enter_context(psycopg.connect(servers.database_url, autocommit=True))
+    _create(admin, os.environ[TEMPLATE])
+    stack.callback(_drop, admin, os.environ[TEMPLATE])
+    upgrade(_url_of(os.environ[TEMPLATE]))
+
+
+@pytest.fixture(scope="session")
+def _admin() -> Iterator[psycopg.Connection]:
+    with psycopg.connect(os.environ[DATABASE], autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture
+def database_url(_admin: psycopg.Connection) -> Iterator[str]:
+    """A database of this test's own, migrated and empty; dropped afterwards, whoever is still connected."""
+    name = f"{os.environ[TEMPLATE]}_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
+    _create(_admin, name, template=os.environ[TEMPLATE])
+    yield _url_of(name)
+    _drop(_admin, name)
+
+
+@pytest.fixture
+def empty_database_url(_admin: psycopg.Connection) -> Iterator[str]:
+    """A database without any table, for tests of the migrations themselves."""
+    name = f"{os.environ[TEMPLATE]}_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}_empty"
+    _create(_admin, name)
+    yield _url_of(name)
+    _drop(_admin, name)
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[sa.Engine]:
+    """An SQLAlchemy engine on this test's database; its sessions are in UTC."""
+    engine = sa.create_engine(driver_url(database_url), pool_size=5, connect_args={"options": "-c timezone=UTC"})
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def redis_url() -> str:
+    """A logical database of this worker's own, emptied for this test."""
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) + 1
+    url = f"{os.environ[REDIS].rpartition('/')[0]}/{number}"
+    with redis.Redis.from_url(url) as client:
+        client.flushdb()
+    return url
+
+
+@pytest.fixture
+def environment(database_url: str, redis_url: str) -> dict[str, str]:
+    """The settings of a house on this test's servers: for `settings.load`, or beside os.environ for a child."""
+    return {
+        "DATABASE_URL": database_url,
+        "REDIS_URL": redis_url,
+        "FIELD_KEYS": "dGhpcyBpcyBhIGtleSBmb3IgdGVzdHMgb25seSwgMzI=",
+    }
+
+
+def _forget_the_callers_settings() -> None:
+    for setting in SETTINGS:
+        os.environ.pop(setting.name, None)
+        os.environ.pop(f"{setting.name}_FILE", None)
+
+
+def _url_of(database: str) -> str:
+    return sa.make_url(os.environ[DATABASE]).set(database=database).render_as_string(hide_password=False)
+
+
+def _create(admin: psycopg.Connection, name: str, template: str = "template0") -> None:
+    _drop(admin, name)
+    admin.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template)))
+
+
+def _drop(admin: psycopg.Connection, name: str) -> None:
+    admin.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))

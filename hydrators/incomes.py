@@ -1,0 +1,21 @@
+"""Incomes: what a borrower earns, and from which job."""
+
+from __future__ import annotations
+
+from freshness.concerns import Concern
+from freshness.field_keys import FieldKeys
+from mlm_client.loxml import Answer, Question
+
+from .names import Names
+from .records import landing_of, question_of
+from .rows import Landing
+
+
+def question(names: Names) -> Question:
+    """What to ask MLM for."""
+    return question_of(names, Concern.INCOMES)
+
+
+def rows(answer: Answer, names: Names, keys: FieldKeys) -> Landing:
+    """Rows of `incomes`; landing finds the job's row for `employment_lqb_id`."""
+    return landing_of(answer, names, keys, Concern.INCOMES)

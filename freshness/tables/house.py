@@ -29,6 +29,16 @@ class FileEvent(Base):
     at: Mapped[dt.datetime] = mapped_column(INSTANT, server_default=NOW)
 
 
+class EventCounter(Base):
+    """The one row that holds the number of the newest event; locked while events are numbered."""
+
+    __tablename__ = "event_counter"
+    __table_args__ = (CheckConstraint("id = 1", name="one_row"),)
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    last_number: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+
+
 class EventTicket(Base):
     """A ticket for one event stream: 60 seconds, once. Only its SHA-256 is kept."""
 
@@ -67,7 +77,7 @@ class StampCalibration(Base):
     __table_args__ = (CheckConstraint("id = 1", name="one_row"),)
 
     id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
-    #: Seconds; 1 until a stamp with a fraction was seen in webhook and read alike, then 0.004 for good.
+    #: Seconds: 1 until a stamp with a fraction was seen in webhook and read alike, then 0.004 for good.
     auto_resolution_s: Mapped[float] = mapped_column(server_default=text("1"))
     #: When a webhook's stamp and a read's were first seen to be equal, to the fraction.
     alike_at: Mapped[dt.datetime | None] = mapped_column(INSTANT)

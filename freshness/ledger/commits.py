@@ -1,0 +1,227 @@
+"""Commits: a slice's read is settled in one transaction with its rows.
+
+The caller lands the rows first (they are locked first), then calls `commit_read`, in one transaction. Token and epoch
+are checked under the file's lock; a loser raises `LeaseLost`, and everything rolls back.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection
+
+from .. import settling, stamp
+from ..bell import Ring, Work
+from ..concerns import Concern, downstream_of
+from ..errors import LeaseLost
+from ..rules import Rules
+from ..settling import Settlement, Standing
+from ..state import State
+from . import epochs, events, own_writes, receipts, runs, unconfirmed
+from .files import Owner, mirror_mark, tie
+from .leases import Lease
+from .orders import file_ring, place
+from .rows import ConcernRow, FileRow, concern_rows, file_under_lock, resolution_in_force
+
+#: A read that serves nothing is tried again after this long, doubling to 30 s (docs/protocol.md, "The numbers").
+FIRST_FRUITLESS_S, LONGEST_FRUITLESS_S = 0.25, 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One answer of MLM's: the stamp's text, and when it was asked for and answered, on PostgreSQL's clock."""
+
+    stamp_text: str | None
+    asked_at: dt.datetime
+    answered_at: dt.datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Landed:
+    """What the caller has landed: in which loan or lead, rows changed by table, and the fields that could not be read."""
+
+    owner: Owner
+    rows_changed: Mapping[str, int]
+    unread: Sequence[Mapping[str, Any]] = ()
+
+    @property
+    def rows(self) -> int:
+        """Rows changed in all."""
+        return sum(self.rows_changed.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """How a slice ended, and the rings for after the commit. `announced`: events wait to be numbered and sent."""
+
+    outcome: str
+    rings: tuple[Ring, ...] = ()
+    announced: bool = False
+
+
+_TOKEN = "SELECT lease_token FROM file_concerns WHERE file_id = %(file_id)s AND concern = %(concern)s"  # noqa: S105
+
+_COMMIT_CONCERN = """
+UPDATE file_concerns SET held = %(held)s, served = %(served)s, landed = greatest(landed, %(order)s),
+    landed_at = %(now)s, attempts = 0, fruitless = %(fruitless)s, tried_order = %(ordered)s, next_try_at = %(next)s,
+    first_error_at = NULL, last_error = NULL, last_error_at = NULL, given_up_stamp = NULL,
+    lease_token = NULL, lease_worker = NULL, lease_at = NULL, lease_until = NULL
+WHERE file_id = %(file_id)s AND concern = %(concern)s
+"""
+
+_COMMIT_FILE = """
+UPDATE file_freshness SET
+    mark_seen_at = CASE WHEN %(v)s::timestamptz > coalesce(mark, '-infinity') THEN %(seen)s ELSE mark_seen_at END,
+    mark = greatest(mark, %(v)s::timestamptz), racy_stamp = greatest(racy_stamp, %(racy)s::timestamptz),
+    unstamped = %(unstamped)s, served = greatest(served, %(served)s), slice_committed_at = %(now)s
+WHERE id = %(file_id)s
+"""
+
+_ALIKE = """
+UPDATE stamp_calibration SET alike_at = coalesce(alike_at, mlm_now()),
+       auto_resolution_s = CASE WHEN %(fraction)s THEN least(auto_resolution_s, 0.004) ELSE auto_resolution_s END
+WHERE alike_at IS NULL OR (%(fraction)s AND auto_resolution_s > 0.004)
+"""
+
+
+def is_worth_landing(conn: Connection, rules: Rules, lease: Lease, reading: Reading) -> bool:
+    """Whether the read is not older than what the concern holds; nobody else can move that while the lease is ours."""
+    return not _settle(rules, lease, reading, lease.file, lease.held, resolution_in_force(conn, rules)).throw_away
+
+
+def commit_read(conn: Connection, rules: Rules, lease: Lease, reading: Reading, landed: Landed) -> Committed:
+    """Settle a read whose rows the caller has landed in this transaction ("A slice", points 3 to 7).
+
+    Raises:
+        LeaseLost: somebody else holds the slice, the epoch ended, or a newer read came first: roll back.
+    """
+    is_loan_fields = lease.concern is Concern.LOAN_FIELDS
+    v = stamp_of(rules, reading, resolution_in_force(conn, rules))
+    gone_back = v is not None and lease.held is not None and v < lease.held
+    mirror_mark(conn, landed.owner, v, back=gone_back, hydrated=is_loan_fields)
+    exited_since = own_writes.close_open(conn, lease.file.id, exited_since=lease.started_at)
+    file, concerns = _lock_and_check(conn, rules, lease)
+    row = concerns[lease.concern]
+    settlement = _settle(rules, lease, reading, file, row.held, resolution_in_force(conn, rules))
+    if settlement.throw_away:
+        raise LeaseLost(file.id, lease.concern, "a newer read landed first")
+    became_loan = is_loan_fields and tie(conn, file, landed.owner)
+    if settlement.new_epoch:
+        epochs.begin(conn, file.id, v, holding=lease.concern)
+    _compare_stamps(conn, rules, file, reading)
+    _write(conn, rules, lease, file, concerns, settlement, v, reading)
+    receipts.count_rows(conn, file.id, landed.rows, after=row.served, order=lease.terms.order, now=file.now)
+    rings = _rings(rules, lease, settlement, file)
+    causes = _causes_for_another(settlement, exited_since, became_loan)
+    if causes:
+        due_at = settlement.racy_due_at
+        place(conn, file.id, causes, due_at=due_at)
+        rings = (*rings, file_ring(file.id, (due_at - file.now).total_seconds() if due_at else 0.0))
+    state = unconfirmed.note(conn, rules, file.id)
+    outcome = _outcome(settlement, became_loan)
+    runs.record(
+        conn, lease, outcome, asked_at=reading.asked_at, stamp=v, rows_changed=landed.rows_changed, unread=landed.unread
+    )
+    kinds = [events.HYDRATED] * is_loan_fields + [events.FRESH] * (state is State.FRESH)
+    events.write(conn, file.ref, kinds)
+    return Committed(outcome, rings, announced=bool(kinds))
+
+
+def stamp_of(rules: Rules, reading: Reading, resolution_s: float) -> dt.datetime | None:
+    """The stamp of an answer, truncated; None if it bore none that can be read."""
+    read = stamp.parse(reading.stamp_text, rules.zone, reading.answered_at)
+    return stamp.truncate(read.instant, resolution_s) if isinstance(read, stamp.Stamp) else None
+
+
+def _settle(
+    rules: Rules, lease: Lease, reading: Reading, file: FileRow, held: dt.datetime | None, resolution_s: float
+) -> Settlement:
+    read = settling.Read(stamp_of(rules, reading, resolution_s), reading.asked_at, reading.answered_at)
+    standing = Standing(
+        held, file.captured, file.mark, file.mark_seen_at, file.wanted, file.wanted_seen_at, file.racy_stamp
+    )
+    return settling.settle(lease.terms, read, standing, resolution_s=resolution_s, read_lag_s=rules.read_lag_s)
+
+
+def _lock_and_check(conn: Connection, rules: Rules, lease: Lease) -> tuple[FileRow, dict[Concern, ConcernRow]]:
+    file = file_under_lock(conn, lease.file.id)
+    if file is None:
+        raise LeaseLost(lease.file.id, lease.concern, "the file's row is gone")
+    key = {"file_id": file.id, "concern": lease.concern.value}
+    if conn.exec_driver_sql(_TOKEN, key).scalar() != lease.token:
+        raise LeaseLost(file.id, lease.concern, "another worker holds the lease")
+    if file.epoch != lease.epoch:
+        raise LeaseLost(file.id, lease.concern, "the epoch ended")
+    return file, concern_rows(conn, rules, file)
+
+
+def _compare_stamps(conn: Connection, rules: Rules, file: FileRow, reading: Reading) -> None:
+    """Whether a webhook's stamp equals a read's, to the fraction: what `auto` waits for (the contract, "Settings")."""
+    read = stamp.parse(reading.stamp_text, rules.zone, reading.answered_at)
+    if isinstance(read, stamp.Stamp) and read.instant == file.wanted_exact:
+        conn.exec_driver_sql(_ALIKE, {"fraction": read.has_fraction})
+
+
+def _write(
+    conn: Connection,
+    rules: Rules,
+    lease: Lease,
+    file: FileRow,
+    concerns: Mapping[Concern, ConcernRow],
+    settlement: Settlement,
+    v: dt.datetime | None,
+    reading: Reading,
+) -> None:
+    row = concerns[lease.concern]
+    served = max(row.served, lease.terms.order) if settlement.serves else row.served
+    pause = dt.timedelta(seconds=min(FIRST_FRUITLESS_S * 2.0 ** min(row.fruitless, 16), LONGEST_FRUITLESS_S))
+    parameters = {
+        "file_id": file.id, "concern": lease.concern.value, "held": row.held if v is None else v, "served": served,
+        "order": lease.terms.order, "now": file.now, "ordered": file.ordered,
+        "fruitless": 0 if settlement.serves else row.fruitless + 1,
+        "next": None if settlement.serves else file.now + pause,
+    }  # fmt: skip
+    conn.exec_driver_sql(_COMMIT_CONCERN, parameters)
+    served_by_all = min(served if c == lease.concern else concerns[c].served for c in rules.active)
+    parameters = {
+        "file_id": file.id, "v": v, "racy": v if settlement.racy_due_at else None, "served": served_by_all,
+        "unstamped": settlement.unstamped, "now": file.now, "seen": reading.answered_at,
+    }  # fmt: skip
+    conn.exec_driver_sql(_COMMIT_FILE, parameters)
+    if served_by_all > file.served:
+        receipts.mark_served(conn, file.id, served_by_all, file.now)
+
+
+def _causes_for_another(settlement: Settlement, exited_since: bool, became_loan: bool) -> str:
+    causes = {
+        "MLM has gone back": settlement.new_epoch,
+        "an own write ended while the slice was at work": exited_since,
+        "another save may share the stamp": settlement.racy_due_at is not None,
+        "the lead became a loan": became_loan,
+    }
+    return "; ".join(cause for cause, holds in causes.items() if holds)
+
+
+def _outcome(settlement: Settlement, became_loan: bool) -> str:
+    if settlement.new_epoch:
+        return "landed, new epoch"
+    if settlement.unstamped:
+        return "landed, unstamped"
+    if became_loan:
+        return "landed, became a loan"
+    return "landed" if settlement.serves else "landed, served nothing"
+
+
+def _rings(rules: Rules, lease: Lease, settlement: Settlement, file: FileRow) -> tuple[Ring, ...]:
+    """What may start now: what hangs on this slice, every root after a first landing, the slice itself again."""
+    rings = [Ring(Work.HYDRATE_CONCERN, file.id, below) for below in downstream_of(lease.concern, rules.active)]
+    if lease.concern is Concern.LOAN_FIELDS and not lease.file.is_there:
+        rings.append(file_ring(file.id))
+    if not settlement.serves:
+        rings.append(Ring(Work.HYDRATE_CONCERN, file.id, lease.concern, delay_s=FIRST_FRUITLESS_S))
+    elif lease.terms.order < file.ordered:
+        rings.append(Ring(Work.HYDRATE_CONCERN, file.id, lease.concern))
+    return tuple(rings)

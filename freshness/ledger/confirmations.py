@@ -1,0 +1,165 @@
+"""Confirmations: the stamp alone is read, and whatever differs from it is ordered. The one backstop.
+
+`due` chooses the files that are unconfirmed and quiet; `begin` and `finish` stand around the caller's call to MLM.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from .. import confirming, stamp
+from ..bell import Ring, Work
+from ..confirming import Confirmation, HeldBy
+from ..errors import LeaseLost
+from ..readiness import GIVE_UP_AFTER
+from ..rules import LONGEST_UNQUIET_S, Rules
+from . import epochs, own_writes, unconfirmed
+from .files import mirror_mark, owner_of
+from .orders import place
+from .rows import FileRow, concern_rows, file_row, file_under_lock, resolution_in_force
+
+#: A file that stays a candidate is confirmed again after this long, doubling to the second.
+FIRST_AGAIN_S, LONGEST_AGAIN_S = 30.0, 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """A confirmation under way: which file to read, and the epoch when it began."""
+
+    file_id: int
+    ref: str
+    epoch: int
+
+
+_CANDIDATES = """
+SELECT f.id, f.unconfirmed_since, f.confirmations, greatest(
+    (SELECT max(received_at) FROM mlm_webhook_receipts r
+     WHERE r.file_id = f.id AND r.received_at > mlm_now() - make_interval(secs => %(quiet)s)),
+    (SELECT max(placed_at) FROM refresh_orders o WHERE o.file_id = f.id AND o.number = f.ordered),
+    (SELECT max(greatest(registered_at, exited_at, captured_at)) FROM own_writes w WHERE w.file_id = f.id)
+) AS active_at, mlm_now() AS now
+FROM file_freshness f WHERE f.confirm_at <= mlm_now()
+ORDER BY f.confirm_at LIMIT %(limit)s FOR UPDATE OF f SKIP LOCKED
+"""
+
+_NEXT = "UPDATE file_freshness SET confirm_at = %(at)s, confirmations = %(count)s WHERE id = %(file_id)s"
+
+_CONFIRMED = "UPDATE file_freshness SET confirmed_at = mlm_now() WHERE id = %(file_id)s"
+
+_RAISE = """
+UPDATE file_freshness SET
+    mark_seen_at = CASE WHEN %(v)s > coalesce(mark, '-infinity') THEN mlm_now() ELSE mark_seen_at END,
+    mark = greatest(mark, %(v)s)
+WHERE id = %(file_id)s
+"""
+
+_GIVEN_UP_AT = """
+UPDATE file_concerns SET given_up_stamp = %(v)s
+WHERE file_id = %(file_id)s AND attempts >= %(limit)s AND tried_order = %(ordered)s
+"""
+
+
+def due(conn: Connection, rules: Rules, limit: int = 100) -> list[Ring]:
+    """Rings for the files that are to be confirmed now: candidates, quiet for `quiet_s` or candidates for 5 minutes.
+
+    Each is put off to its next time at once, so that a confirmation that is lost is made again then.
+    """
+    rings = []
+    for row in conn.exec_driver_sql(_CANDIDATES, {"quiet": rules.quiet_s, "limit": limit}).all():
+        file = file_row(conn, row.id)
+        assert file is not None  # noqa: S101 - locked above
+        if not unconfirmed.is_candidate(file, concern_rows(conn, rules, file)):
+            unconfirmed.note(conn, rules, row.id)
+            _put_off(conn, row.id, row.now + dt.timedelta(seconds=rules.quiet_s), row.confirmations)
+            continue
+        quiet_at = row.active_at + dt.timedelta(seconds=rules.quiet_s) if row.active_at else row.now
+        at_last = (row.unconfirmed_since or row.now) + dt.timedelta(seconds=LONGEST_UNQUIET_S)
+        if min(quiet_at, at_last) > row.now:
+            _put_off(conn, row.id, min(quiet_at, at_last), row.confirmations)
+            continue
+        again_s = min(FIRST_AGAIN_S * 2.0 ** min(row.confirmations, 16), LONGEST_AGAIN_S)
+        _put_off(conn, row.id, row.now + dt.timedelta(seconds=again_s), min(row.confirmations + 1, 100))
+        rings.append(Ring(Work.CONFIRM, row.id))
+    return rings
+
+
+def begin(conn: Connection, file_id: int) -> Asking | None:
+    """What to read for a confirmation."""
+    file = file_row(conn, file_id)
+    return Asking(file.id, file.ref, file.epoch) if file else None
+
+
+def finish(conn: Connection, rules: Rules, asking: Asking, stamp_text: str | None) -> tuple[Ring, ...]:
+    """Weigh the stamp that MLM shows: mark raised, and an order, or a new epoch, where `confirming.confirm` says so.
+
+    Thrown away if the epoch changed. No stamp orders nothing.
+
+    Raises:
+        LeaseLost: the file moved while this transaction ran; try again.
+    """
+    seen = file_row(conn, asking.file_id)
+    if seen is None:
+        return ()
+    v = _stamp(conn, rules, stamp_text, seen.now)
+    if v is None or seen.epoch != asking.epoch:
+        return ()
+    foreseen = _weigh(conn, rules, seen, v)
+    mirror_mark(conn, owner_of(seen), v, back=foreseen.new_epoch)
+    if foreseen.new_epoch:
+        own_writes.close_open(conn, seen.id, exited_since=seen.now)
+    file = file_under_lock(conn, seen.id)
+    assert file is not None  # noqa: S101 - files are never deleted
+    if file.epoch != asking.epoch:
+        raise LeaseLost(file.id, "confirmation", "the epoch ended")
+    found = _weigh(conn, rules, file, v)
+    if found.new_epoch != foreseen.new_epoch:
+        raise LeaseLost(file.id, "confirmation", "the file moved")
+    rings: tuple[Ring, ...] = ()
+    if found.new_epoch:
+        epochs.begin(conn, file.id, v)
+    else:
+        conn.exec_driver_sql(_RAISE, {"file_id": file.id, "v": v})
+    if found.orders:
+        parameters = {"file_id": file.id, "v": v, "limit": GIVE_UP_AFTER, "ordered": file.ordered}
+        conn.exec_driver_sql(_GIVEN_UP_AT, parameters)
+        cause = "MLM has gone back" if found.new_epoch else "a confirmation found another stamp"
+        rings = place(conn, file.id, cause, wanted=v).rings
+    conn.exec_driver_sql(_CONFIRMED, {"file_id": file.id})
+    unconfirmed.note(conn, rules, file.id)
+    return rings
+
+
+def not_found(conn: Connection, asking: Asking) -> tuple[Ring, ...]:
+    """MLM does not have the file: ordered, unless it is deleted here too; its loan-fields slice decides."""
+    file = file_under_lock(conn, asking.file_id)
+    if file is None or file.deleted_at is not None or file.served < file.ordered:
+        return ()
+    return place(conn, file.id, "a confirmation met a file that MLM does not have").rings
+
+
+def _weigh(conn: Connection, rules: Rules, file: FileRow, v: dt.datetime) -> Confirmation:
+    held = [
+        HeldBy(row.held, row.served < file.ordered, row.attempts >= GIVE_UP_AFTER, row.given_up_stamp)
+        for row in concern_rows(conn, rules, file).values()
+    ]
+    return confirming.confirm(
+        v,
+        held,
+        mark=file.mark,
+        wanted=file.wanted,
+        raised_at=file.raised_at,
+        now=file.now,
+        read_lag_s=rules.read_lag_s,
+    )
+
+
+def _put_off(conn: Connection, file_id: int, at: dt.datetime, count: int) -> None:
+    conn.exec_driver_sql(_NEXT, {"file_id": file_id, "at": at, "count": count})
+
+
+def _stamp(conn: Connection, rules: Rules, text: str | None, now: dt.datetime) -> dt.datetime | None:
+    read = stamp.parse(text, rules.zone, now)
+    return stamp.truncate(read.instant, resolution_in_force(conn, rules)) if isinstance(read, stamp.Stamp) else None

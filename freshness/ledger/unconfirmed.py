@@ -1,0 +1,68 @@
+"""Which files may need a confirmation, kept as two columns that a partial index finds.
+
+`unconfirmed_since` says since when, `confirm_at` when to look next. Whatever moves a number of a file calls
+`note` under its lock; the sweep (`confirmations.due`) asks the exact question again before it spends a call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sqlalchemy import Connection
+
+from ..concerns import Concern
+from ..readiness import GIVE_UP_AFTER
+from ..rules import Rules
+from ..state import Holding, State, needs_confirmation, state_of
+from .rows import ConcernRow, FileRow, concern_rows, file_row
+
+_OPEN_CANDIDATE = """
+UPDATE file_freshness SET unconfirmed_since = coalesce(unconfirmed_since, mlm_now()),
+       confirm_at = coalesce(confirm_at, mlm_now() + make_interval(secs => %(quiet)s))
+WHERE id = %(file_id)s
+"""
+
+_CLOSE_CANDIDATE = """
+UPDATE file_freshness SET unconfirmed_since = NULL, confirm_at = NULL, confirmations = 0
+WHERE id = %(file_id)s AND (unconfirmed_since IS NOT NULL OR confirm_at IS NOT NULL OR confirmations > 0)
+"""
+
+_CLOSED_UNEXITED = """
+SELECT EXISTS (SELECT FROM own_writes WHERE file_id = %(file_id)s
+               AND closed_at IS NOT NULL AND exited_at IS NULL AND abandoned_at IS NULL)
+"""
+
+
+def note(conn: Connection, rules: Rules, file_id: int) -> State:
+    """Bring the two columns in line with the numbers as they stand now, and say what state the file is in."""
+    file = file_row(conn, file_id)
+    assert file is not None  # noqa: S101 - the caller holds its lock
+    concerns = concern_rows(conn, rules, file)
+    if is_candidate(file, concerns):
+        conn.exec_driver_sql(_OPEN_CANDIDATE, {"file_id": file_id, "quiet": rules.quiet_s})
+    elif not any(holding.is_behind(file.newest) for holding in holdings_of(concerns)) or file.deleted_at:
+        conn.exec_driver_sql(_CLOSE_CANDIDATE, {"file_id": file_id})
+    return state(conn, file, concerns)
+
+
+def is_candidate(file: FileRow, concerns: Mapping[Concern, ConcernRow]) -> bool:
+    """Whether the file is to be confirmed once it is quiet. A deleted one is not: it holds nothing by right."""
+    holdings = holdings_of(concerns)
+    return file.deleted_at is None and needs_confirmation(holdings, ordered=file.ordered, newest=file.newest)
+
+
+def state(conn: Connection, file: FileRow, concerns: Mapping[Concern, ConcernRow]) -> State:
+    """The file's state in one word."""
+    return state_of(
+        holdings_of(concerns),
+        ordered=file.ordered,
+        newest=file.newest,
+        deleted=file.deleted_at is not None,
+        unstamped=file.unstamped,
+        write_under_way=bool(conn.exec_driver_sql(_CLOSED_UNEXITED, {"file_id": file.id}).scalar()),
+    )
+
+
+def holdings_of(concerns: Mapping[Concern, ConcernRow]) -> list[Holding]:
+    """What each concern holds, as the pure functions take it."""
+    return [Holding(row.held, row.served, row.attempts >= GIVE_UP_AFTER) for row in concerns.values()]

@@ -191,7 +191,8 @@ SETTINGS: tuple[Setting, ...] = (
         "MLM_STAMP_RESOLUTION",
         "auto",
         _resolution,
-        "seconds within which two saves may share a stamp; auto: 1 until fractions were seen in webhook and read alike, then 0.004",
+        "seconds within which two saves may share a stamp; auto: 1 until fractions were seen "
+        "in webhook and read alike, then 0.004",
     ),
     Setting("MLM_QUIET", "30", _number(0, 86_400), "seconds of quiet before an unconfirmed file is confirmed"),
     Setting("MLM_READ_LAG", "600", _number(0, 86_400), "seconds after which a late read serves"),
@@ -204,7 +205,8 @@ SETTINGS: tuple[Setting, ...] = (
         "FIELD_KEYS",
         "",
         _field_keys,
-        "keys that encrypt SSNs and account numbers: 32 bytes each in URL-safe base64, newest first, by comma; required outside `freshness up`",
+        "keys that encrypt SSNs and account numbers: 32 bytes each in URL-safe base64, newest first, by comma; "
+        "required outside `freshness up`",
         secret=True,
     ),
     Setting(

@@ -51,8 +51,10 @@ def state_of(
     unstamped: bool,
     write_under_way: bool,
 ) -> State:
-    """The state of a file. `newest` is the newer of mark and wanted; `write_under_way`: an own write that was closed has
-    not exited, so the portal's local half may still land."""
+    """The state of a file. `newest` is the newer of mark and wanted.
+
+    `write_under_way`: an own write that was closed has not exited, so the portal's local half may still land.
+    """
     if deleted:
         return State.DELETED
     if unstamped:

@@ -24,7 +24,7 @@ DELETED_EVENT = "deleted"
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One entry as it came. `fault` says why it is malformed (not an object, no reference); then nothing else counts."""
+    """One entry as it came. `fault` says why it is malformed (no object, no reference); then nothing else counts."""
 
     reference: str | None
     loan_number: str | None

@@ -41,7 +41,7 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Landed:
-    """What the caller has landed: in which loan or lead, rows changed by table, and the fields that could not be read."""
+    """What the caller has landed, and where: rows changed by table, and the fields that could not be read."""
 
     owner: Owner
     rows_changed: Mapping[str, int]

@@ -1,4 +1,4 @@
-"""Epochs: within one no number of a file goes back. A new one begins when MLM itself has gone back, or the file went."""
+"""Epochs: within one no number of a file goes back. A new one begins when MLM has gone back, or the file went."""
 
 from __future__ import annotations
 

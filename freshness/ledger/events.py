@@ -19,6 +19,7 @@ FETCHING, HYDRATED, FRESH, PURGED = "fetching", "hydrated", "fresh", "purged"
 KEPT_HOURS = 24
 TICKET_LIFE_S = 60
 
+
 @dataclass(frozen=True, slots=True)
 class Event:
     """One announcement: `kind` is fetching, hydrated, fresh or purged; `at` is UTC."""
@@ -115,9 +116,7 @@ def forget_old(conn: Connection) -> int:
 def issue_ticket(conn: Connection) -> str:
     """A ticket for one event stream: good for 60 seconds, once."""
     ticket = secrets.token_urlsafe(32)
-    conn.exec_driver_sql(
-        _ISSUE_TICKET, {"digest": _digest(ticket), "life": TICKET_LIFE_S}
-    )
+    conn.exec_driver_sql(_ISSUE_TICKET, {"digest": _digest(ticket), "life": TICKET_LIFE_S})
     return ticket
 
 

@@ -1,4 +1,4 @@
-"""Own writes: the portal's own writes to MLM, so that their echo is known and an outsider's edit beside them is not lost.
+"""Own writes of the portal to MLM: their echo is known, and an outsider's edit beside them is not lost.
 
 One is open from registration until it is captured or closed. Whatever makes it doubtful that our copy equals what MLM
 shows (another write at the same time, a slice that landed in between, a bad end) closes it, and a closed one orders.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from sqlalchemy import Connection
 
@@ -18,6 +20,75 @@ WHERE file_id = %(file_id)s AND order_number <= %(served)s AND served_at IS NULL
 """
 
 
+_COLUMNS = (
+    "id, received_at, reference_number, loan_number, loan_id, lead_id, event_type, outcome, reason, last_modified_at, "
+    "last_modified_text, mark_before, order_number, served_at, data_updated_at, rows_changed"
+)
+
+_LIST = f"""
+SELECT {_COLUMNS} FROM mlm_webhook_receipts
+WHERE (%(reference)s::text IS NULL OR reference_number = %(reference)s)
+  AND (%(number)s::text IS NULL OR loan_number = %(number)s)
+  AND (%(outcome)s::text IS NULL OR outcome = %(outcome)s)
+  AND (%(event)s::text IS NULL OR lower(event_type) = lower(%(event)s))
+  AND (%(since)s::timestamptz IS NULL OR received_at >= %(since)s)
+  AND (%(until)s::timestamptz IS NULL OR received_at < %(until)s)
+  AND (NOT %(unserved)s OR (order_number IS NOT NULL AND served_at IS NULL))
+ORDER BY received_at DESC, id DESC LIMIT %(limit)s
+"""  # noqa: S608 - column names of ours
+
+_PARTITIONS = """
+SELECT c.relname AS name, pg_get_expr(c.relpartbound, c.oid) AS bound FROM pg_inherits i
+JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = 'mlm_webhook_receipts'::regclass ORDER BY c.relname
+"""
+
+_UNSERVED = "order_number IS NOT NULL AND served_at IS NULL"
+
+_PRUNE_ROWS = f"""
+DELETE FROM mlm_webhook_receipts WHERE received_at < %(before)s AND NOT ({_UNSERVED})
+"""  # noqa: S608
+
+_PRUNE_RUNS = "DELETE FROM slice_runs WHERE finished_at < %(before)s"
+
+_PRUNE_ORDERS = """
+DELETE FROM refresh_orders o USING file_freshness f
+WHERE f.id = o.file_id AND o.number < f.served AND o.placed_at < %(before)s
+"""
+
+_PRUNE_OWN_WRITES = """
+DELETE FROM own_writes WHERE registered_at < %(before)s AND (exited_at IS NOT NULL OR abandoned_at IS NOT NULL)
+    AND NOT (capture_wanted AND captured_at IS NULL)
+"""
+
+_PRUNE_REFUSED = "DELETE FROM refused_deliveries WHERE at < %(before)s"
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which receipts to list; None asks for all."""
+
+    reference: str | None = None
+    number: str | None = None
+    outcome: str | None = None
+    event: str | None = None
+    since: dt.datetime | None = None
+    until: dt.datetime | None = None
+    unserved: bool = False
+    limit: int = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """What a prune took away: whole weeks of receipts, receipts beside them, and rows of the other trails."""
+
+    weeks_dropped: tuple[str, ...]
+    receipts: int
+    slice_runs: int
+    orders: int
+    own_writes: int
+    refused_deliveries: int
+
+
 def count_rows(conn: Connection, file_id: int, rows: int, *, after: int, order: int, now: dt.datetime) -> None:
     """Count a commit's rows on every receipt that its concern had not served before (`after`), up to its order.
 
@@ -31,3 +102,45 @@ def count_rows(conn: Connection, file_id: int, rows: int, *, after: int, order: 
 def mark_served(conn: Connection, file_id: int, served: int, now: dt.datetime) -> None:
     """Set `served_at` on the receipts whose orders every concern has served now. Under the file's lock."""
     conn.exec_driver_sql(_SERVED, {"file_id": file_id, "served": served, "now": now})
+
+
+def listed(conn: Connection, wanted: Filter) -> list[dict[str, Any]]:
+    """The receipts that pass the filter, newest first."""
+    return [dict(row) for row in conn.exec_driver_sql(_LIST, asdict(wanted)).mappings()]
+
+
+def make_weeks_ahead(conn: Connection, weeks: int = 5) -> int:
+    """Make the partitions of this week and the next ones; how many were new."""
+    made = conn.exec_driver_sql(
+        "SELECT mlm_make_receipt_weeks((mlm_now() AT TIME ZONE 'UTC')::date, %(weeks)s)", {"weeks": weeks}
+    )
+    return int(made.scalar_one())
+
+
+def prune(conn: Connection, older_than: dt.timedelta) -> Pruned:
+    """Drop what is older than this: whole weeks where nothing is unserved, single rows elsewhere.
+
+    A receipt whose order is not served stays however old it is: it says why a file is stale.
+    """
+    before = conn.exec_driver_sql("SELECT mlm_now()").scalar_one() - older_than
+    dropped = [name for name in _weeks_before(conn, before) if _drop_week(conn, name)]
+    parameters = {"before": before}
+    rest = (
+        conn.exec_driver_sql(statement, parameters).rowcount
+        for statement in (_PRUNE_ROWS, _PRUNE_RUNS, _PRUNE_ORDERS, _PRUNE_OWN_WRITES, _PRUNE_REFUSED)
+    )
+    return Pruned(tuple(dropped), *rest)
+
+
+def _weeks_before(conn: Connection, before: dt.datetime) -> list[str]:
+    """Names of the weeks that end before this instant; the name says the week's Monday, in UTC."""
+    names = [row.name for row in conn.exec_driver_sql(_PARTITIONS) if row.name[-8:].isdigit()]
+    mondays = {name: dt.datetime.strptime(name[-8:], "%Y%m%d").replace(tzinfo=dt.UTC) for name in names}
+    return [name for name, monday in mondays.items() if monday + dt.timedelta(days=7) <= before]
+
+
+def _drop_week(conn: Connection, name: str) -> bool:
+    if conn.exec_driver_sql(f'SELECT EXISTS (SELECT FROM "{name}" WHERE {_UNSERVED})').scalar():  # noqa: S608
+        return False
+    conn.exec_driver_sql(f'DROP TABLE "{name}"')
+    return True

@@ -17,7 +17,7 @@ from .ledger import INSTANT, NOW
 
 
 class WebhookReceipt(Base):
-    """One webhook entry: what was decided, why, and when our data changed. Partitioned by `received_at`, a week each."""
+    """One webhook entry: what was decided, why, and when our data changed. Partitioned by the week of `received_at`."""
 
     __tablename__ = "mlm_webhook_receipts"
     __table_args__ = (

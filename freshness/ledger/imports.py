@@ -1,0 +1,92 @@
+"""Imports: many files ordered by one command, in a run that can be broken off and taken up again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from ..bell import Ring
+from .files import import_file
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far an import is: files asked for, ordered, and served by every concern; of these, not in MLM; given up."""
+
+    total: int
+    ordered: int
+    served: int
+    missing: int
+    given_up: int
+
+
+_OPEN_RUN = """
+SELECT id FROM import_runs WHERE asked = %(asked)s AND finished_at IS NULL ORDER BY id DESC LIMIT 1
+"""
+
+_START = "INSERT INTO import_runs (asked) VALUES (%(asked)s) RETURNING id"
+
+_ADD = """
+INSERT INTO import_files (run_id, ref) SELECT %(run)s, unnest(%(refs)s::text[]) ON CONFLICT DO NOTHING
+"""
+
+_ADD_ALL = """
+INSERT INTO import_files (run_id, ref)
+SELECT %(run)s, mlm_reference_number FROM loans UNION SELECT %(run)s, mlm_reference_number FROM leads
+WHERE became_loan_id IS NULL ON CONFLICT DO NOTHING
+"""
+
+_UNORDERED = """
+SELECT ref FROM import_files WHERE run_id = %(run)s AND order_number IS NULL ORDER BY ref LIMIT %(limit)s
+"""
+
+_ORDERED = """
+UPDATE import_files SET file_id = %(file_id)s, order_number = %(number)s WHERE run_id = %(run)s AND ref = %(ref)s
+"""
+
+_PROGRESS = """
+SELECT count(*) AS total, count(i.order_number) AS ordered,
+       count(*) FILTER (WHERE f.served >= i.order_number) AS served,
+       count(*) FILTER (WHERE f.served >= i.order_number AND f.deleted_at IS NOT NULL) AS missing,
+       count(*) FILTER (WHERE f.served < i.order_number AND EXISTS (
+           SELECT FROM file_concerns c WHERE c.file_id = f.id AND c.attempts >= 8 AND c.tried_order = f.ordered
+       )) AS given_up
+FROM import_files i LEFT JOIN file_freshness f ON f.id = i.file_id WHERE i.run_id = %(run)s
+"""
+
+
+def start_or_resume(conn: Connection, refs: Sequence[str] | None) -> tuple[int, bool]:
+    """The run of this import (None: every loan and lead), and whether it is an unfinished one taken up again."""
+    asked = "all" if refs is None else " ".join(sorted(set(refs)))
+    run = conn.exec_driver_sql(_OPEN_RUN, {"asked": asked}).scalar()
+    resumed = run is not None
+    if run is None:
+        run = conn.exec_driver_sql(_START, {"asked": asked}).scalar_one()
+        if refs is None:
+            conn.exec_driver_sql(_ADD_ALL, {"run": run})
+        else:
+            conn.exec_driver_sql(_ADD, {"run": run, "refs": list(refs)})
+    return int(run), resumed
+
+
+def order_next(conn: Connection, run: int, limit: int = 100) -> list[Ring]:
+    """Order the run's next files; an empty list when all have their order. In a transaction of its own."""
+    rings: list[Ring] = []
+    for ref in conn.exec_driver_sql(_UNORDERED, {"run": run, "limit": limit}).scalars().all():
+        placed = import_file(conn, ref)
+        parameters = {"run": run, "ref": ref, "file_id": placed.file_id, "number": placed.number}
+        conn.exec_driver_sql(_ORDERED, parameters)
+        rings.extend(placed.rings)
+    return rings
+
+
+def progress(conn: Connection, run: int) -> Progress:
+    """How far the run is."""
+    return Progress(*conn.exec_driver_sql(_PROGRESS, {"run": run}).one())
+
+
+def finish(conn: Connection, run: int) -> None:
+    """The run is done: the same command begins a new one from now on."""
+    conn.exec_driver_sql("UPDATE import_runs SET finished_at = mlm_now() WHERE id = %(run)s", {"run": run})

@@ -8,7 +8,7 @@ look like a name (an object keyed by account numbers, say) is shown by its lengt
 from __future__ import annotations
 
 import re
-from typing import TypedDict
+from typing import Any
 
 #: One JSON string, closed or running to the end. Possessive, so that no body can make it try twice.
 STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?'
@@ -20,26 +20,20 @@ _DEEPEST = 3
 _MOST_BYTES = 65_536
 
 
-class Key(TypedDict):
-    """A key of a refused body: its name, the level it stands at (1 is outermost), the bytes under it."""
-
-    key: str
-    level: int
-    bytes: int
-
-
-def outline(body: bytes, sound_until: int | None = None) -> list[Key]:
+def outline(body: bytes, sound_until: int | None = None) -> list[dict[str, Any]]:
     """The first 40 keys of the outermost three levels within the body's first 64 KiB, one for each name and level.
 
+    Each is a `key`, the `level` it stands at (1 is outermost), and the most `bytes` that stand under it.
+
     `sound_until` is the byte up to which the body is well-formed JSON; behind it a text before a colon may be a
-    value, so nothing behind it is looked at. `bytes` is the most that stands under the name, white space included.
+    value, so nothing behind it is looked at.
     """
     end = min(len(body) if sound_until is None else sound_until, _MOST_BYTES)
     keys: dict[tuple[int, str], int] = {}
     open_keys: dict[int, tuple[str, int]] = {}
     level, text = 0, b""
 
-    def close(at: int) -> None:
+    def close(level: int, at: int) -> None:
         if level in open_keys:
             name, start = open_keys.pop(level)
             keys[level, name] = max(keys.get((level, name), 0), at - start)
@@ -50,17 +44,19 @@ def outline(body: bytes, sound_until: int | None = None) -> list[Key]:
             if level <= _DEEPEST and len(keys) + len(open_keys) < _MOST_KEYS:
                 open_keys[level] = (_shown(text), token.end())
         elif mark == b",":
-            close(token.start())
+            close(level, token.start())
         elif mark in (b"}", b"]"):
-            close(token.start())
+            close(level, token.start())
             level -= 1
         elif mark in (b"{", b"["):
             level += 1
         else:
             text = mark
-    for level in sorted(open_keys, reverse=True):  # what the fault, or the limit, cut off
-        close(end)
-    return [Key(key=name, level=at, bytes=size) for (at, name), size in sorted(keys.items(), key=lambda k: k[0][0])]
+    for cut_off in sorted(open_keys):
+        close(cut_off, end)
+    return [
+        {"key": name, "level": at, "bytes": size} for (at, name), size in sorted(keys.items(), key=lambda k: k[0][0])
+    ]
 
 
 def _shown(quoted: bytes) -> str:

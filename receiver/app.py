@@ -1,0 +1,101 @@
+"""The receiver put together, from parts that the caller made."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+
+import anyio.to_thread
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from sqlalchemy import Engine
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from freshness.bell import Bell
+from freshness.rules import Rules
+from freshness.settings import Settings
+
+from .desk import Desk
+from .doors import Door
+from .events import Events
+from .health import Health
+from .hub import Hub
+from .openapi import document
+from .portal import Portal
+from .problems import Problem, Shield, answer
+from .refusals import Refusals
+from .webhook import Webhook
+
+
+def make_app(
+    *,
+    settings: Settings,
+    rules: Rules,
+    engine: Engine,
+    bell: Bell,
+    redis_url: str | None = None,
+    threads: int = 16,
+    more_routes: tuple[BaseRoute, ...] = (),
+) -> Starlette:
+    """The receiver as an ASGI app.
+
+    `threads` requests are at the database at once, so the engine's pool should hold as many; more wait their turn.
+    `redis_url` is where announcements ring; without it, or with it away, event streams look every 2 s. `more_routes`
+    is where whoever composes adds what is not the receiver's own.
+    """
+    desk = Desk(engine, rules, bell)
+    redis = _redis(redis_url)
+    hub = Hub(engine, redis)
+    mlm = Door.of(settings.mlm_webhook_token, settings.mlm_webhook_networks, settings.trusted_proxies)
+    portal = Door.of(settings.portal_api_token)
+    routes: list[BaseRoute] = [
+        *Webhook(mlm, desk, settings.mlm_webhook_keys, Refusals(engine)).routes(),
+        *Portal(portal, desk).routes(),
+        *Events(portal, desk, hub).routes(),
+        *Health(engine, redis).routes(),
+        Route("/openapi.json", _openapi, methods=["GET"]),
+        *more_routes,
+    ]
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        anyio.to_thread.current_default_thread_limiter().total_tokens = threads
+        async with hub.running():
+            yield
+        if redis is not None:
+            await redis.aclose()
+
+    app = Starlette(
+        routes=routes,
+        middleware=[Middleware(Shield)],
+        exception_handlers={Problem: answer, HTTPException: answer},
+        lifespan=lifespan,
+    )
+    app.router.redirect_slashes = False
+    app.state.hub = hub
+    return app
+
+
+def hub_of(app: Starlette) -> Hub:
+    """The hub of an app that `make_app` made."""
+    hub = app.state.hub
+    assert isinstance(hub, Hub)  # noqa: S101 - make_app put it there
+    return hub
+
+
+async def _openapi(_: Request) -> Response:
+    return JSONResponse(document())
+
+
+def _redis(url: str | None) -> Redis | None:
+    """A client that waits for messages without a limit, and leaves trying again to its caller."""
+    if url is None:
+        return None
+    client: Redis = Redis.from_url(url, socket_timeout=None, socket_connect_timeout=2, retry=Retry(NoBackoff(), 0))
+    return client

@@ -1,0 +1,82 @@
+"""Whether this process lives, and whether it can take a batch.
+
+Ready means that a batch would be answered 2xx: PostgreSQL can be reached, written to, and is migrated. Redis is
+reported and never required: its bells are rung again by the sweep.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from http import HTTPStatus
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from .desk import in_thread
+
+#: An answer to `/readyz` serves all who ask within this time: nobody can load PostgreSQL by asking.
+SERVES_S = 1.0
+WITHIN_S = 3.0
+
+_CAN_TAKE_A_BATCH = """
+SELECT CASE WHEN current_setting('transaction_read_only')::boolean THEN 'read only'
+            WHEN to_regclass('mlm_webhook_receipts') IS NULL THEN 'not migrated'
+            ELSE 'ok' END
+"""
+
+
+class Health:
+    """The two routes. `redis` is None where none is configured."""
+
+    def __init__(self, engine: Engine, redis: Redis | None) -> None:
+        self._engine = engine
+        self._redis = redis
+        self._asking = asyncio.Lock()
+        self._report: dict[str, str] = {}
+        self._until = 0.0
+
+    def routes(self) -> list[Route]:
+        """Liveness and readiness; open to all, they say nothing but words."""
+        return [Route("/healthz", self.alive, methods=["GET"]), Route("/readyz", self.ready, methods=["GET"])]
+
+    async def alive(self, _: Request) -> Response:
+        """The process answers."""
+        return JSONResponse({"status": "ok"})
+
+    async def ready(self, _: Request) -> Response:
+        """200 if a batch would be taken, else 503; each part by name."""
+        async with self._asking:
+            if time.monotonic() >= self._until:
+                self._report = {"postgresql": await self._postgresql(), "redis": await self._ask_redis()}
+                self._until = time.monotonic() + SERVES_S
+        good = self._report["postgresql"] == "ok"
+        status = HTTPStatus.OK if good else HTTPStatus.SERVICE_UNAVAILABLE
+        headers = {} if good else {"Retry-After": "5"}
+        return JSONResponse({"status": "ok" if good else "not ready", **self._report}, status, headers)
+
+    async def _postgresql(self) -> str:
+        try:
+            async with asyncio.timeout(WITHIN_S):
+                return await in_thread(self._ask_postgresql)
+        except (SQLAlchemyError, TimeoutError):
+            return "away"
+
+    def _ask_postgresql(self) -> str:
+        with self._engine.connect() as conn:
+            return str(conn.exec_driver_sql(_CAN_TAKE_A_BATCH).scalar_one())
+
+    async def _ask_redis(self) -> str:
+        if self._redis is None:
+            return "not configured"
+        try:
+            async with asyncio.timeout(1.0):
+                await self._redis.ping()
+        except (RedisError, OSError, TimeoutError):
+            return "away"
+        return "ok"

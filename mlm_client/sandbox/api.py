@@ -115,9 +115,8 @@ class Api:
         kind, fields = order.get("kind", "loan"), order.get("fields") or {}
         if kind not in ("loan", "lead") or not isinstance(fields, dict):
             raise BadEdit('kind is "loan" or "lead", fields an object')
-        if "seed" in order:
-            self.maker.random.seed(order["seed"])
-        return self._file(create(self.store, self.maker, kind == "lead", fields), 201)
+        made = create(self.store, self.maker, kind == "lead", fields, order.get("seed"))
+        return self._file(made, 201)
 
     def _touch(self, request: Request, order: dict[str, Any]) -> Answer:
         concern = request.path_params["concern"]
@@ -142,14 +141,10 @@ class Api:
             raise BadEdit(f"no backup {request.path_params['backup']}") from None
 
     def _turn(self, request: Request, order: dict[str, Any]) -> Answer:
-        knobs = self.dials.patch(**order)
-        self.deliveries.turned()
-        return 200, knobs.as_json()
+        return 200, self.dials.patch(**order).as_json()
 
     def _reset(self, request: Request, order: dict[str, Any]) -> Answer:
-        knobs = self.dials.reset()
-        self.deliveries.turned()
-        return 200, knobs.as_json()
+        return 200, self.dials.reset().as_json()
 
     def _target(self, request: Request, order: dict[str, Any]) -> Answer:
         url, token = order.get("url"), order.get("token", self.deliveries.token)

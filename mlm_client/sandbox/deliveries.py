@@ -89,6 +89,7 @@ class Deliveries:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._clients: dict[str, httpx.AsyncClient] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        dials.listeners.append(lambda: self._wake())
 
     def target(self, url: str | None, token: str | None) -> None:
         """Where webhooks go from now on, and with which bearer; no URL stops them."""
@@ -157,10 +158,6 @@ class Deliveries:
             await asyncio.gather(*self._tasks, return_exceptions=True)
             for client in self._clients.values():
                 await client.aclose()
-
-    def turned(self) -> None:
-        """A knob was turned: look again at what waits."""
-        self._wake()
 
     def _send_due(self) -> float | None:
         """Start every batch that is due and has a place; seconds to the next, None to wait for news."""

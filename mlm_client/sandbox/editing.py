@@ -54,13 +54,19 @@ def edit(store: Store, maker: Maker, ref: str, order: Mapping[str, Any]) -> Done
         raise BadEdit(f"loan number {taken} is in use") from None
 
 
-def create(store: Store, maker: Maker, lead: bool, fields: Mapping[str, Any]) -> Version:
+def create(
+    store: Store,
+    maker: Maker,
+    lead: bool = False,
+    fields: Mapping[str, Any] | None = None,
+    seed: int | str | None = None,
+) -> Version:
     """A new file, made up but for `fields`. Raises BadEdit."""
     with store.lock:
-        content = maker.file(lead=lead)
+        content = maker.file(lead, seed)
         while store.holds(content.ref):
-            content = maker.file(lead=lead)
-        _put(content.fields, fields, loan_kind)
+            content = maker.file(lead, seed)
+        _put(content.fields, fields or {}, loan_kind)
         try:
             return store.add(content)
         except ValueError:
@@ -77,6 +83,7 @@ def convert(store: Store, ref: str, keep_reference: bool = True) -> Version:
         if not content.is_lead:
             raise BadEdit(f"{ref} is no lead")
         number = content.number.removeprefix("LEAD")
+        number = number if number != content.number else f"{number}L"
 
         def to_loan(content: Content) -> None:
             content.fields.update(sStatusT="0", sLNm=number, sOpenedD=content.fields["sStatusD"])

@@ -8,10 +8,10 @@ import struct
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from mlm_client.sandbox.faults import Reply
+from mlm_client.sandbox.faults import Asked, Reply, struck
 from mlm_client.sandbox.soap import LoanService
 from mlm_client.sandbox.wsdl import wsdl
 
@@ -68,6 +68,26 @@ class LoanEndpoint:
             return HTMLResponse("<!DOCTYPE html><title>Loan</title><h1>Loan (sandbox)</h1><a href='?wsdl'>WSDL</a>")
         address = str(request.url.replace(query=""))
         return Response(wsdl(address, self._service.dials.now.reference_parameter), media_type="text/xml")
+
+
+class Away:
+    """Another ASGI app of MLM's, but for the time that the knob `outage` is set."""
+
+    def __init__(self, app: ASGIApp, service: LoanService) -> None:
+        self._app = app
+        self._service = service
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or answer it as the outage does; such a call is logged under the address's last part."""
+        knobs = self._service.dials.now
+        if not knobs.outage:
+            await self._app(scope, receive, send)
+            return
+        with self._service.calls.call() as call:
+            call.operation, call.outcome = scope["path"].rsplit("/", 1)[-1], "outage"
+            await _body(receive)
+            reply = struck(knobs.outage, Asked(), "", knobs)
+            await (_break(reply, scope, receive, send) if reply.broken else _send(reply, send))
 
 
 async def _body(receive: Receive) -> bytes | None:

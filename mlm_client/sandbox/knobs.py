@@ -8,7 +8,7 @@ a run can be replayed. Defaults are the contract's forms and no fault at all.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from random import Random
 from typing import Any
@@ -104,6 +104,11 @@ class Knobs:
     fault_effect: bool = _knob(False, "a struck Save takes effect all the same")
     fault_text: str = _knob("System error. Please try again later.", "message in faults that carry one")
     retry_after_s: int = _knob(0, "Retry-After on 429 and 503; 0 sends none")
+    outage: str = _knob(
+        "",
+        "every address of MLM, sign-in included, answers this way; blank for none",
+        ("", "html502", "html503", "429", "hang", "reset"),
+    )
     latency_ms: float = _knob(0.0, "time a call takes; MLM reads or saves in the middle of it")
     # Signing in
     token_life_s: float = _knob(14400.0, "life of a token, and its expires_in")
@@ -204,19 +209,25 @@ class Dials:
         self.now = knobs or Knobs()
         self._first = self.now
         self.random = Random(seed)  # noqa: S311  chance that must be replayable
+        self.listeners: list[Callable[[], None]] = []
         self._lock = threading.Lock()
 
     def patch(self, **changes: Any) -> Knobs:
         """Turn some knobs; the others stay. Raises KnobError, and then turns none."""
         with self._lock:
-            self.now = self.now.patched(changes)
-            return self.now
+            self.now = knobs = self.now.patched(changes)
+        return self._told(knobs)
 
     def reset(self) -> Knobs:
         """Every knob as it was at the start."""
         with self._lock:
             self.now = self._first
-            return self.now
+        return self._told(self._first)
+
+    def _told(self, knobs: Knobs) -> Knobs:
+        for hear in self.listeners:
+            hear()
+        return knobs
 
     def strikes(self, what: str) -> bool:
         """Whether `what` happens this time: one of `what`_next is spent, or the share is drawn."""

@@ -57,9 +57,21 @@ class Maker:
         self._today = today
         self._count = 0
 
-    def file(self, lead: bool = False) -> Content:
-        """The next file: references R000001 and on, numbers 2026110001 and on, for leads LEAD2026110001."""
+    def file(self, lead: bool = False, seed: int | str | None = None) -> Content:
+        """The next file: references R000001 and on, numbers 2026110001 and on, for leads LEAD2026110001.
+
+        With a `seed` of its own its content does not hang on what was made before, but for its reference.
+        """
         self._count += 1
+        if seed is not None:
+            before, self.random = self.random, Random(f"{seed}/{self._count}")  # noqa: S311  as above
+            try:
+                return self._file(lead)
+            finally:
+                self.random = before
+        return self._file(lead)
+
+    def _file(self, lead: bool) -> Content:
         number = f"{self._today:%Y%m}{self._count:04d}"
         fields = {
             **dict.fromkeys(LOAN_FIELDS, ""),

@@ -14,12 +14,12 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import Route, request_response
 
 from mlm_client.sandbox.api import Api
 from mlm_client.sandbox.calls import CallLog
 from mlm_client.sandbox.deliveries import Deliveries
-from mlm_client.sandbox.endpoint import LoanEndpoint, SandboxProtocol
+from mlm_client.sandbox.endpoint import Away, LoanEndpoint, SandboxProtocol
 from mlm_client.sandbox.files import Store
 from mlm_client.sandbox.knobs import Dials, Knobs
 from mlm_client.sandbox.making import Maker, file_set
@@ -76,10 +76,11 @@ class Sandbox:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
+        sign_in = request_response(token_endpoint(self.tickets, self.dials, self.calls))
         routes = [
-            Route(LOAN_PATH, LoanEndpoint(self.service), methods=["GET", "POST"]),
-            Route(EDOCS_PATH, edocs, methods=["GET", "POST"]),
-            Route(TOKEN_PATH, token_endpoint(self.tickets, self.dials, self.calls), methods=["POST"]),
+            Route(LOAN_PATH, Away(LoanEndpoint(self.service), self.service), methods=["GET", "POST"]),
+            Route(EDOCS_PATH, Away(request_response(edocs), self.service), methods=["GET", "POST"]),
+            Route(TOKEN_PATH, Away(sign_in, self.service), methods=["POST"]),
             *api.routes(),
         ]
         return Starlette(routes=routes, lifespan=lifespan)

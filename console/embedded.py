@@ -18,14 +18,15 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NoReturn
 
 from . import binaries, child
 from .binaries import Program
 from .child import Account
-from .errors import CannotStart
+from .errors import CannotStart, NoAccount
 from .scratch import scratch, unprivileged
 
 START_TIMEOUT_S = 60
@@ -53,7 +54,10 @@ class Server:
         self.process: subprocess.Popen[bytes] | None = None
         directory.mkdir(mode=0o700)
         if account:
-            os.chown(directory, *account)
+            try:
+                os.chown(directory, *account)
+            except OSError:
+                raise NoAccount(f"user {account.uid} means nothing here") from None
 
     def start(self) -> None:
         """Start, and return once it takes connections.
@@ -61,28 +65,27 @@ class Server:
         Raises:
             CannotStart: it ended, or took no connections within START_TIMEOUT_S.
         """
-        fixed = self.port is not None
-        for attempt in range(PORT_ATTEMPTS):
-            if not fixed:
-                self.port = _free_port()
+        if self.port is not None:
+            return self._start_once()
+        for _ in range(PORT_ATTEMPTS - 1):
+            self.port = _free_port()
             try:
                 return self._start_once()
-            except CannotStart:
-                # Between our look for a free port and the server's bind, somebody may have taken it.
-                if fixed or attempt == PORT_ATTEMPTS - 1 or not _taken(self.port):
+            except CannotStart as error:  # somebody may take a port between our look at it and the server's bind
+                if "Address already in use" not in str(error):
                     raise
-        raise AssertionError("unreachable")
+        self.port = _free_port()
+        return self._start_once()
 
     def stop(self) -> None:
-        """Stop in good order, or by force if that takes longer than STOP_TIMEOUT_S. Does nothing if it does not run."""
+        """Stop in good order; by force if that takes longer than STOP_TIMEOUT_S. Does nothing if it does not run."""
         if self.process is None:
             return
-        self.process.send_signal(self.stop_signal)
-        try:
-            self.process.wait(STOP_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+        for signum in (self.stop_signal, self.death_signal, signal.SIGKILL):
+            self.process.send_signal(signum)
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(STOP_TIMEOUT_S)
+                break
         self.process = None
 
     def describe(self) -> str:
@@ -92,17 +95,21 @@ class Server:
     def _start_once(self) -> None:
         with open(self.directory / "log", "ab") as log:
             self.process = self._run(self._argv(), log.fileno())
-        if (given := self._stdin()) is not None and self.process.stdin is not None:
-            self.process.stdin.write(given)
-            self.process.stdin.close()
+        assert self.process.stdin is not None  # noqa: S101  (a pipe was asked for)
+        with suppress(BrokenPipeError), self.process.stdin as stdin:  # it may have ended; that is seen below
+            stdin.write(self._stdin())
         deadline = time.monotonic() + START_TIMEOUT_S
         while not self._ready():
             if self.process.poll() is not None or time.monotonic() > deadline:
-                self.process.kill()
-                self.process.wait()
-                self.process = None
-                raise CannotStart(self.name, _tail(self.directory / "log"))
+                self._give_up()
             time.sleep(0.01)
+
+    def _give_up(self) -> NoReturn:
+        if self.process:
+            self.process.kill()
+            self.process.wait()
+        self.process = None
+        raise CannotStart(self.name, _tail(self.directory / "log"))
 
     def _run(self, argv: list[str], output: int) -> subprocess.Popen[bytes]:
         """In a session of its own, so that Ctrl-C reaches us and we stop it last; without our environment's secrets."""
@@ -119,7 +126,7 @@ class Server:
     def _argv(self) -> list[str]:
         raise NotImplementedError
 
-    def _stdin(self) -> bytes | None:
+    def _stdin(self) -> bytes:
         return b""
 
     def _ready(self) -> bool:
@@ -154,11 +161,13 @@ class PostgreSQL(Server):
         options += ["--no-locale", "--no-instructions", *([] if self.durable else ["--no-sync"])]
         argv = [str(self.program.path.with_name("initdb")), f"--pgdata={self.directory / 'data'}", *options]
         with open(log, "ab") as output:
-            process = self._run(argv, output.fileno())
-            process.communicate(timeout=START_TIMEOUT_S)
+            self.process = self._run(argv, output.fileno())
+        with suppress(subprocess.TimeoutExpired):
+            self.process.communicate(timeout=START_TIMEOUT_S)
         password.unlink()
-        if process.returncode:
-            raise CannotStart(self.name, _tail(log))
+        if self.process.returncode != 0:
+            self._give_up()
+        self.process = None
 
     def _argv(self) -> list[str]:
         settings = {
@@ -227,8 +236,8 @@ class Valkey(Server):
 class Servers:
     """What `embedded` started, and where both are. `postgresql` or `valkey` is None if its URL was given."""
 
-    database_url: str
-    redis_url: str
+    database_url: str = field(repr=False)  # with its password
+    redis_url: str = field(repr=False)
     postgresql: PostgreSQL | None
     valkey: Valkey | None
 
@@ -290,17 +299,7 @@ def _free_port() -> int:
         return port
 
 
-def _taken(port: int | None) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port or 0))
-        except OSError:
-            return True
-    return False
-
-
 def _tail(log: Path) -> str:
     """The last lines of a log, as one."""
     lines = log.read_text(errors="replace").splitlines() if log.exists() else []
-    return " / ".join(line.strip() for line in lines[-4:]) or "it said nothing"
+    return " / ".join(line.strip() for line in lines[-8:]) or "it said nothing"

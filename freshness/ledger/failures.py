@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 
 from ..bell import Ring, Work
 from ..concerns import Concern
+from ..errors import LeaseLost
 from ..guard import at_most
 from ..readiness import GIVE_UP_AFTER
 from ..rules import Rules
@@ -103,10 +104,14 @@ def not_found(conn: Connection, rules: Rules, lease: Lease) -> Committed:
 
 def gone(conn: Connection, rules: Rules, lease: Lease) -> Committed:
     """The file is gone: a new epoch that holds nothing, every concern has served. The caller has purged the children
-    and closed the own writes in this transaction, before this takes the file's lock."""
+    and closed the own writes in this transaction, before this takes the file's lock.
+
+    Raises:
+        LeaseLost: the slice is no longer ours: roll the purge back.
+    """
     found = _ours(conn, rules, lease)
     if found is None:
-        return Committed("lease lost")
+        raise LeaseLost(lease.file.id, lease.concern, "another worker holds the lease")
     file, _ = found
     files.mark_deleted(conn, rules, file)
     runs.record(conn, lease, "not found twice, purged")

@@ -13,7 +13,7 @@ import pytest
 import zeep
 from scripted_mlm import Say, connected, envelope
 
-from mlm_client import Outage, Question, TimedOut, TooLarge
+from mlm_client import Outage, Question, TimedOut, TooLarge, UnreadableAnswer
 from mlm_client.exchange import Exchange, Timeouts, pool
 from mlm_client.soap import wsdl
 
@@ -68,6 +68,15 @@ def test_a_compressed_answer_is_read() -> None:
         mlm.says(Say(gzip.compress(body.encode()), headers={"Content-Encoding": "gzip"}))
 
         assert client.load_by_ref("R1", Question()).fields == {"s": "1"}
+
+
+def test_an_answer_compressed_twice_is_refused_before_anything_is_unpacked() -> None:
+    with connected() as (mlm, client):
+        body = envelope("LoadByRefNumber", "<LOXmlFormat><loan/></LOXmlFormat>").encode()
+        mlm.says(Say(gzip.compress(gzip.compress(body)), headers={"Content-Encoding": "gzip, gzip"}))
+
+        with pytest.raises(UnreadableAnswer, match="compressed in a way"):
+            client.load_by_ref("R1", Question())
 
 
 def test_a_text_over_ten_megabytes_is_too_large_and_not_unreadable() -> None:

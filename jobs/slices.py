@@ -34,7 +34,7 @@ from mlm_client import errors as mlm_errors
 from mlm_client.client import MlmClient
 from mlm_client.loxml import Answer
 
-from .errors import PacingAway
+from .errors import TryAgain
 
 log = structlog.get_logger()
 
@@ -74,9 +74,10 @@ class Slices:
         except LeaseLost as lost:
             log.info("slice.lost", file_id=file_id, concern=concern.value, why=str(lost))
             return Committed("lease lost")
-        except PacingAway:
+        except TryAgain as error:
             self._give_back(lease)
-            return Committed("no place to call from")
+            log.info("slice.not_called", file_id=file_id, concern=concern.value, why=str(error))
+            return Committed("not called")
         except BaseException:
             self._give_back(lease)
             raise

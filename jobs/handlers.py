@@ -1,0 +1,118 @@
+"""What the actors do: each looks in the ledger, does what is due there, and rings for what follows."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import structlog
+from sqlalchemy import Connection, Engine
+
+from freshness.bell import Bell, Ring
+from freshness.concerns import Concern
+from freshness.errors import LeaseLost
+from freshness.ledger import captures, confirmations, events, files, receipts, rows, sweeps
+from freshness.ledger.commits import Committed
+from freshness.rules import Rules
+from mlm_client import errors as mlm_errors
+from mlm_client.client import MlmClient
+
+from .declare import Handlers
+from .slices import Slices
+
+log = structlog.get_logger()
+
+#: What the weekly prune keeps.
+RECEIPTS_KEPT = dt.timedelta(days=90)
+
+
+@dataclass(frozen=True)
+class Clerk:
+    """One process's handlers. `mlm` is the client for prompt calls: captures and confirmations go before slices."""
+
+    engine: Engine
+    rules: Rules
+    slices: Slices
+    mlm: MlmClient
+    bell: Bell
+    announce: Callable[[], None]
+
+    def handlers(self) -> Handlers:
+        """These as the actors call them."""
+        return Handlers(
+            hydrate_file=self.hydrate_file,
+            hydrate_concern=self.hydrate_concern,
+            capture=self.capture,
+            confirm=self.confirm,
+            prune_receipts=self.prune_receipts,
+        )
+
+    def hydrate_file(self, file_id: int) -> None:
+        """Announce that a deep fetch is in flight, once an order, and send the slices that may start."""
+        with self.engine.begin() as conn:
+            file = rows.file_row(conn, file_id)
+            if file is None or file.served >= file.ordered:
+                return
+            rings = sweeps.startable(conn, self.rules, file)
+            announced = bool(rings) and files.note_fetching(conn, file_id)
+            if announced:
+                events.write(conn, file.ref, [events.FETCHING])
+        self.bell(rings)
+        if announced:
+            self.announce()
+
+    def hydrate_concern(self, file_id: int, concern: Concern) -> None:
+        """Run one slice, if it may start now, and ring for what hangs on it."""
+        ended = self.slices.run(file_id, concern)
+        if isinstance(ended, Committed):
+            log.info("slice.ended", outcome=ended.outcome)
+            self.bell(ended.rings)
+            if ended.announced:
+                self.announce()
+
+    def capture(self, file_id: int, own_write_id: int) -> None:
+        """Read the stamp after an own write, so that its echo is known."""
+        with self.engine.begin() as conn:
+            capture = captures.begin(conn, own_write_id)
+        if capture is None:
+            return
+        try:
+            text = self.mlm.read_stamp(capture.ref)
+        except mlm_errors.MlmError as error:
+            final = isinstance(error, mlm_errors.NotFound | mlm_errors.GiveUp)
+            line = f"{type(error).__name__}: {error}"
+            log.warning("capture.failed", error=line)
+            self._settle(lambda conn: captures.failed(conn, capture, line, final=final))
+            return
+        self._settle(lambda conn: captures.finish(conn, self.rules, capture, text))
+
+    def confirm(self, file_id: int) -> None:
+        """Read the stamp alone, and order whatever differs from it."""
+        with self.engine.begin() as conn:
+            asking = confirmations.begin(conn, file_id)
+        if asking is None:
+            return
+        try:
+            text = self.mlm.read_stamp(asking.ref)
+        except mlm_errors.NotFound:
+            self._settle(lambda conn: confirmations.not_found(conn, asking))
+            return
+        except mlm_errors.MlmError as error:
+            log.warning("confirmation.failed", error=f"{type(error).__name__}: {error}")
+            return
+        try:
+            self._settle(lambda conn: confirmations.finish(conn, self.rules, asking, text))
+        except LeaseLost as lost:
+            log.info("confirmation.lost", why=str(lost))
+
+    def prune_receipts(self) -> None:
+        """Drop old receipts and trails; none whose order is unserved."""
+        with self.engine.begin() as conn:
+            pruned = receipts.prune(conn, RECEIPTS_KEPT)
+        log.info("receipts.pruned", receipts=pruned.receipts, weeks=len(pruned.weeks_dropped))
+
+    def _settle(self, step: Callable[[Connection], Sequence[Ring]]) -> None:
+        with self.engine.begin() as conn:
+            rings = step(conn)
+        self.bell(rings)

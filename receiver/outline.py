@@ -41,7 +41,7 @@ def outline(body: bytes, sound_until: int | None = None) -> list[dict[str, Any]]
     for token in _TOKEN.finditer(body, 0, end):
         mark = token[0]
         if mark == b":":
-            if level <= _DEEPEST and len(keys) + len(open_keys) < _MOST_KEYS:
+            if 1 <= level <= _DEEPEST and len(keys) + len(open_keys) < _MOST_KEYS:
                 open_keys[level] = (_shown(text), token.end())
         elif mark == b",":
             close(level, token.start())

@@ -4,6 +4,7 @@
     ├── NoServer        no program to run a server is on this machine; the message says which command installs one
     ├── CannotStart     a server was started and did not come up; the message carries the end of its log
     ├── NoAccount       we are root and there is no other user to run PostgreSQL as, or no place that user can reach
+    ├── CannotListen    an address is taken, or is not ours
     └── ChildFailed     a process of ours ended before it was ready
 
 All of them mean: stop. They are shown as one line, without a traceback.
@@ -38,6 +39,13 @@ class NoAccount(ConsoleError):
 
     def __init__(self, why: str) -> None:
         super().__init__(f"PostgreSQL refuses to run as root, and {why}; run this as an ordinary user")
+
+
+class CannotListen(ConsoleError):
+    """An address is taken, or is none of this machine's."""
+
+    def __init__(self, host: str, port: int, error: OSError) -> None:
+        super().__init__(f"cannot listen on {host}:{port}: {error.strerror or error}")
 
 
 class ChildFailed(ConsoleError):

@@ -19,6 +19,7 @@ from mlm_client import errors as mlm_errors
 from mlm_client.client import MlmClient
 
 from .declare import Handlers
+from .errors import TryAgain
 from .slices import Slices
 
 log = structlog.get_logger()
@@ -85,6 +86,9 @@ class Clerk:
             log.warning("capture.failed", error=line)
             self._settle(lambda conn: captures.failed(conn, capture, line, final=final))
             return
+        except TryAgain as error:
+            log.info("capture.not_called", why=str(error))
+            return
         self._settle(lambda conn: captures.finish(conn, self.rules, capture, text))
 
     def confirm(self, file_id: int) -> None:
@@ -98,7 +102,7 @@ class Clerk:
         except mlm_errors.NotFound:
             self._settle(lambda conn: confirmations.not_found(conn, asking))
             return
-        except mlm_errors.MlmError as error:
+        except (mlm_errors.MlmError, TryAgain) as error:
             log.warning("confirmation.failed", error=f"{type(error).__name__}: {error}")
             return
         try:

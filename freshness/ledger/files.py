@@ -90,6 +90,11 @@ ON CONFLICT (file_id, concern) DO UPDATE SET held = NULL, served = excluded.serv
 """
 
 
+_FETCHING = """
+UPDATE file_freshness SET fetching_order = ordered WHERE id = %(file_id)s AND fetching_order < ordered
+"""
+
+
 def find(conn: Connection, file: FileRef) -> FileRow:
     """The file that portal code means. A lead's reference still answers after MLM turned it into a loan.
 
@@ -179,3 +184,8 @@ def mark_deleted(conn: Connection, rules: Rules, file: FileRow) -> None:
     concerns = [concern.value for concern in rules.active]
     conn.exec_driver_sql(_SERVE_ALL, {"file_id": file.id, "concerns": concerns, "ordered": file.ordered})
     receipts.mark_served(conn, file.id, file.ordered, file.now)
+
+
+def note_fetching(conn: Connection, file_id: int) -> bool:
+    """Whether a deep fetch for the newest order was not announced yet; it counts as announced from now on."""
+    return conn.exec_driver_sql(_FETCHING, {"file_id": file_id}).rowcount == 1

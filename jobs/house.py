@@ -1,0 +1,218 @@
+"""The composition root: everything real is made here, from settings, when it is first asked for.
+
+A process builds one `House` and takes what it needs: the receiver an engine and a bell, a worker the actors, the
+schedule its ticks. Nothing is connected before its first use, and nothing is made at import.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import redis
+import sqlalchemy as sa
+
+import freshness
+from freshness.bell import Bell
+from freshness.field_keys import FieldKeys
+from freshness.ledger import claims, events, workers
+from freshness.rules import Rules, rules_of
+from freshness.settings import Settings
+from hydrators.names import Names, load_names
+from mlm_client.client import MlmClient, MlmConfig
+
+from .announce import announce
+from .bell import make_bell
+from .broker import HEARTBEAT_TIMEOUT_MS, Broker, connect
+from .declare import declare_actors, send_prune
+from .handlers import Clerk
+from .pacing import Pacer
+from .schedule import REAP_EVERY_S, Reaper, Tick, iso_week
+from .slices import Slices
+from .sweeping import EVERY_S, TIDY_EVERY_S, Sweep
+
+#: What PostgreSQL cuts off by itself: a statement, a wait for a lock, a transaction that nobody goes on with.
+DATABASE_OPTIONS = (
+    "-c timezone=UTC -c statement_timeout=30s -c lock_timeout=10s -c idle_in_transaction_session_timeout=60s"
+)
+
+#: The schedule asks this often whether a weekly job is due.
+ASK_EVERY_S = 120.0
+
+
+@dataclass
+class House:
+    """One process of the product. `threads` is how many of it may be at the database at once."""
+
+    settings: Settings
+    process: str
+    threads: int = 4
+    #: Set when the process begins to stop; whatever waits for a place to call from gives up then.
+    stopping: threading.Event = field(default_factory=threading.Event)
+
+    @cached_property
+    def worker_id(self) -> str:
+        """Who holds the leases of this process."""
+        return f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+
+    @cached_property
+    def engine(self) -> sa.Engine:
+        """PostgreSQL. A pool as large as the process has threads, and no larger."""
+        self.settings.need("DATABASE_URL")
+        return make_engine(self.settings.database_url or "", self.threads + 2, self.process)
+
+    @cached_property
+    def names(self) -> Names:
+        """The field and collection names in force (`MLM_NAMES`)."""
+        return load_names(self.settings.mlm_names)
+
+    @cached_property
+    def rules(self) -> Rules:
+        """The rules in force, for the concerns that the lender has."""
+        return rules_of(self.settings, self.names.active)
+
+    @cached_property
+    def keys(self) -> FieldKeys:
+        """The keys that SSNs and account numbers are sealed with."""
+        self.settings.need("FIELD_KEYS")
+        return FieldKeys(self.settings.field_keys)
+
+    @cached_property
+    def redis(self) -> redis.Redis:
+        """Redis, for who waits patiently: workers and the schedule."""
+        return connect(self._redis_url)
+
+    @cached_property
+    def broker(self) -> Broker:
+        """The queues as workers and the schedule use them."""
+        return Broker(self.redis, HEARTBEAT_TIMEOUT_MS)
+
+    @cached_property
+    def bell(self) -> Bell:
+        """The bell for who answers somebody: a Redis that is away costs it two seconds, and the sweep rings instead."""
+        return make_bell(Broker(connect(self._redis_url, patient=False), HEARTBEAT_TIMEOUT_MS))
+
+    @cached_property
+    def pacer(self) -> Pacer:
+        """The budget of calls to MLM, shared by all workers."""
+        return Pacer(
+            self.redis,
+            limit=self.settings.mlm_max_concurrency,
+            rate=self.settings.mlm_rate,
+            stop=self.stopping,
+        )
+
+    def mlm(self, *, prompt: bool) -> MlmClient:
+        """A client for MLM within the budget; prompt calls go first."""
+        return MlmClient(self.mlm_config, before_call=self._place(prompt))
+
+    @cached_property
+    def mlm_config(self) -> MlmConfig:
+        """Where MLM is and who we are there."""
+        wanted = ("MLM_LOAN_SERVICE_URL", "MLM_TOKEN_URL", "MLM_CLIENT_ID", "MLM_CLIENT_SECRET")
+        self.settings.need(*wanted)
+        url, token_url, client_id, secret = (getattr(self.settings, name.lower()) for name in wanted)
+        timeouts = self.settings.mlm_timeout
+        return MlmConfig(
+            loan_service_url=url,
+            token_url=token_url,
+            client_id=client_id,
+            client_secret=secret,
+            connect_s=timeouts.connect_s,
+            read_s=timeouts.read_s,
+            whole_s=timeouts.whole_s,
+            reference_parameter=self.names.reference_parameter,
+            stamp_field=self.names.stamp,
+        )
+
+    @cached_property
+    def slices(self) -> Slices:
+        """The runner of slices."""
+        return Slices(
+            engine=self.engine,
+            rules=self.rules,
+            names=self.names,
+            keys=self.keys,
+            mlm=self.mlm(prompt=False),
+            worker_id=self.worker_id,
+            clock=time.monotonic,
+            wait=time.sleep,
+        )
+
+    def declare(self) -> None:
+        """Declare the actors of a worker on the broker."""
+        bell = make_bell(self.broker)
+        clerk = Clerk(self.engine, self.rules, self.slices, self.mlm(prompt=True), bell, self.announce)
+        declare_actors(self.broker, clerk.handlers())
+
+    def beat(self) -> None:
+        """What a worker does each second: say that it lives, keep its places, give back what it could not before."""
+        self.pacer.refresh()
+        with self.engine.begin() as conn:
+            workers.beat(conn, self.worker_id, socket.gethostname(), os.getpid())
+        self.slices.give_back_stranded()
+
+    def leave(self) -> None:
+        """Say that this worker has ended."""
+        with self.engine.begin() as conn:
+            workers.leave(conn, self.worker_id)
+
+    def announce(self) -> None:
+        """Number the events that were committed, and say them aloud."""
+        with self.engine.begin() as conn:
+            numbered = events.number_waiting(conn)
+        announce(self.redis, numbered)
+
+    def ticks(self) -> dict[str, Tick]:
+        """What the schedule does, and how often."""
+        sweep = Sweep(self.engine, self.rules, self.redis, make_bell(self.broker), self.announce)
+        return {
+            "sweep": Tick(EVERY_S, sweep.ring_what_is_due),
+            "tidy": Tick(TIDY_EVERY_S, sweep.tidy),
+            "reap": Tick(REAP_EVERY_S, Reaper(self._redis_url).tick),
+            "prune": Tick(ASK_EVERY_S, self._prune_weekly),
+        }
+
+    def _prune_weekly(self) -> None:
+        with self.engine.begin() as conn:
+            week = iso_week(conn.exec_driver_sql("SELECT mlm_now()").scalar_one())
+            if claims.claim(conn, "receipts.prune", week):
+                send_prune(self.broker)
+
+    def _place(self, prompt: bool) -> Callable[[str], AbstractContextManager[None]]:
+        deadline_s = self.settings.mlm_timeout.whole_s
+        return lambda operation: self.pacer.place(prompt=prompt, deadline_s=deadline_s)
+
+    @property
+    def _redis_url(self) -> str:
+        self.settings.need("REDIS_URL")
+        return self.settings.redis_url or ""
+
+
+def make_engine(database_url: str, pool_size: int, process: str) -> sa.Engine:
+    """An engine on psycopg 3, in UTC, with time limits, whose pool never waits long."""
+    return sa.create_engine(
+        sa.make_url(database_url).set(drivername="postgresql+psycopg"),
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=10,
+        pool_pre_ping=True,
+        connect_args={
+            "options": DATABASE_OPTIONS,
+            "application_name": f"mlm-freshness {process}",
+            "connect_timeout": 5,
+        },
+    )
+
+
+def connect_bell(settings: Settings) -> None:
+    """For a Python portal, once at its start: own writes ring the queue at once instead of within 2 s."""
+    house = House(settings, "portal")
+    freshness.connect(house.rules, house.bell)

@@ -1,0 +1,58 @@
+# `make help` lists what there is. All of it works from a fresh clone with Python 3.11 or newer, pip and make: the
+# targets make .venv on first use, and everything they write stays in the clone (and in pip's own cache).
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+PYTEST := $(BIN)/python -m pytest -n 2 --hypothesis-profile=ci --basetemp=.freshness/tests
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo up test test-all check lint types floors bench-first clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+venv: $(READY) ## Make .venv with everything in it (the others do so by themselves)
+
+demo: $(READY) ## A day in the life against a sandbox MLM; ends 0 only if every step held
+	$(BIN)/freshness up --demo
+
+up: $(READY) ## The whole house on this machine, until Ctrl-C
+	$(BIN)/freshness up
+
+test: $(READY) ## Tests, but for the slow ones; under 5 minutes on 2 cores
+	@mkdir -p .freshness
+	$(PYTEST) -m 'not slow'
+
+test-all: $(READY) ## All tests
+	@mkdir -p .freshness
+	$(PYTEST)
+
+check: lint types floors ## Everything that reads the code without running it
+
+lint: $(READY) ## Style and common mistakes (ruff)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: $(READY) ## Types (mypy, strict)
+	$(BIN)/mypy
+
+floors: $(READY) ## Imports run down only (import-linter)
+	$(BIN)/lint-imports
+
+bench-first: $(READY) ## From webhook to changed row, and a capture's wait behind 2,000 slices
+	$(BIN)/python -m benchmarks.first
+
+clean: ## Remove what the targets made, but for .venv
+	rm -rf .freshness .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build *.egg-info
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+
+# A venv without its own pip where Python comes without ensurepip (Debian): then the outer pip fills it.
+$(READY): pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "There is no $(PYTHON) here; name one: make PYTHON=/path/to/python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, $(PYTHON) is %d.%d; name another: make PYTHON=python3.12" % sys.version_info[:2])'
+	$(PYTHON) -m venv .venv || $(PYTHON) -m venv --clear --without-pip .venv
+	if $(BIN)/python -m pip --version >/dev/null 2>&1; then pip="$(BIN)/python -m pip"; \
+		else pip="$(PYTHON) -m pip --python $(BIN)/python"; fi; \
+		$$pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@

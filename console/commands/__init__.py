@@ -8,6 +8,9 @@ from __future__ import annotations
 
 #: name of the command → (module in this package, line of help)
 COMMANDS: dict[str, tuple[str, str]] = {
+    "receiver": ("receiver", "Take MLM's webhook, portal calls and event streams."),
+    "worker": ("worker", "Read what is stale back from MLM."),
+    "scheduler": ("scheduler", "Ring for what is due, confirm what is quiet, prune."),
     "sandbox": ("sandbox", "Run an MLM on this machine, with made-up files."),
     "migrate": ("migrate", "Bring the database up to date."),
 }

@@ -1,0 +1,46 @@
+"""`freshness receiver`: takes the webhook, portal calls and event streams."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+
+import click
+
+from console.errors import CannotListen
+from freshness.settings import load
+from jobs import log
+from jobs.house import House
+from receiver.app import make_app
+from receiver.server import serve
+
+#: Requests at the database at once in one process.
+THREADS = 16
+
+
+@click.command()
+@click.option("--host", help="Address to listen on; HOST by default.")
+@click.option("--port", type=click.IntRange(0, 65_535), help="PORT by default.")
+@click.option("--grace", type=click.FloatRange(0, 600), default=20, show_default=True, help="Seconds to end in.")
+def command(host: str | None, port: int | None, grace: float) -> None:
+    """Take MLM's webhook, portal calls and event streams over HTTP, until SIGTERM.
+
+    More load: more of these, on one PostgreSQL and one Redis.
+    """
+    settings = load(os.environ)
+    settings.need("DATABASE_URL", "REDIS_URL")
+    settings = replace(settings, host=host or settings.host, port=settings.port if port is None else port)
+    log.configure("receiver")
+    house = House(settings, "receiver", threads=THREADS)
+    app = make_app(
+        settings=settings,
+        rules=house.rules,
+        engine=house.engine,
+        bell=house.bell,
+        redis_url=settings.redis_url,
+        threads=THREADS,
+    )
+    try:
+        serve(app, settings.host, settings.port, grace_s=round(grace))
+    except OSError as error:
+        raise CannotListen(settings.host, settings.port, error) from None

@@ -60,7 +60,7 @@ def syntax_error(fault: etree.XMLSyntaxError) -> MlmError:
 
 
 def local_name(element: etree._Element) -> str:
-    """The element's name without its namespace, in lower case: MLM's services differ in case (wire, §2.3)."""
+    """The element's name without its namespace, in lower case: MLM's services differ in case (seen)."""
     return str(element.tag).rpartition("}")[2].lower()
 
 

@@ -1,4 +1,4 @@
-"""The ticket: OAuth2 client credentials turned into the `sTicket` that goes into every SOAP body (wire, §1.3)."""
+"""The ticket: OAuth2 client credentials turned into the `sTicket` of every SOAP body (docs/mlm-wire.md, §1.3)."""
 
 from __future__ import annotations
 

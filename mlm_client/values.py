@@ -1,6 +1,6 @@
 """From LOXml's text to typed values. Pure; blank is None; what cannot be read is `Unreadable`, which never quotes it.
 
-Forms: docs/mlm-wire.md, "Values". Numbers are bounded on the way in, so that no text MLM could send costs memory or
+Forms: docs/mlm-wire.md, §3.1. Numbers are bounded on the way in, so that no text MLM could send costs memory or
 overflows a column: at most 15 digits before and 10 after the point, no exponent, no NaN, no infinity.
 """
 

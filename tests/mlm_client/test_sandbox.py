@@ -13,7 +13,7 @@ import zeep
 from lxml import etree
 from sandbox_caller import NS, SOAP11, SOAP12, STAMP, Caller, asked, query
 
-from mlm_client.sandbox import Dials, KnobError, Knobs, SandboxServer, edit
+from mlm_client.sandbox import Dials, KnobError, Knobs, Sandbox, SandboxServer, edit
 from mlm_client.sandbox.fields import COLLECTIONS
 from mlm_client.sandbox.making import Maker, file_set
 from mlm_client.sandbox.stamps import truncated
@@ -93,6 +93,13 @@ def test_the_query_decides_what_is_in_the_answer(caller: Caller) -> None:
         record["RecordId"] for a in content.applicants for record in a.collections["aAssetCollection"]
     ]
     assert set(records[0]) == set(COLLECTIONS["aAssetCollection"].fields)
+
+
+def test_a_query_that_names_an_applicant_by_ssn_gets_that_one_alone(caller: Caller) -> None:
+    store = caller.mlm.store
+    edit(store, caller.mlm.maker, REF, {"applicant": {"op": "add", "fields": {"aBSsn": "900-88-7777"}}})
+    text = query(f'<applicant id="900-88-7777">{asked("aBSsn")}</applicant>')
+    assert [each.text for each in caller.load(REF, text).document.iter("field")] == ["900-88-7777"]
 
 
 def test_a_collection_without_records_is_there_and_empty(caller: Caller) -> None:
@@ -225,6 +232,14 @@ def test_stamps_never_go_back_and_saves_in_one_tick_share_theirs(caller: Caller)
     stamps = [caller.mlm.store.save(REF, lambda content: None).stamp for _ in range(50)]
     assert stamps == sorted(stamps)
     assert stamps[0] > first.stamp == second.stamp
+
+
+def test_a_host_clock_that_goes_back_does_not_take_stamps_with_it() -> None:
+    now = [1_800_000_000.0]
+    mlm = Sandbox(files=1, now_s=lambda: now[0])
+    before = mlm.store.save(REF, lambda content: None)
+    now[0] -= 60
+    assert mlm.store.save(REF, lambda content: None).stamp == before.stamp
 
 
 def test_a_clock_set_back_makes_stamps_go_back(caller: Caller) -> None:

@@ -155,6 +155,7 @@ NAMES = st.frozensets(st.text("abcXYZ<&\"'", min_size=1, max_size=4), max_size=4
 QUESTIONS = st.builds(Question, NAMES, NAMES, NAMES, NAMES)
 
 
+@settings(max_examples=50, deadline=None)
 @given(QUESTIONS, QUESTIONS)
 def test_a_union_of_questions_asks_for_what_both_ask_whichever_comes_first(one: Question, other: Question) -> None:
     both = one | other
@@ -173,6 +174,7 @@ RECORDS = st.dictionaries(st.sampled_from(["Val", "Addr", "RecordId"]), VALUES)
 COLLECTIONS = st.dictionaries(st.sampled_from(["aAsset", "aLia"]), st.lists(RECORDS, max_size=3))
 
 
+@settings(max_examples=50, deadline=None)
 @given(RECORDS, RECORDS, COLLECTIONS, COLLECTIONS, st.booleans())
 def test_what_a_save_writes_a_load_reads(
     fields: dict[str, str],
@@ -190,7 +192,7 @@ def test_what_a_save_writes_a_load_reads(
     assert read.collections == {name: tuple(records) for name, records in lists.items()}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.text(max_size=200) | st.text("<>/&;!?[]aCDATDOYPEloanfield= \"'", max_size=60))
 def test_any_text_at_all_is_an_answer_or_a_named_error(text: str) -> None:
     with suppress(MlmError):

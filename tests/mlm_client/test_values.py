@@ -7,7 +7,7 @@ from datetime import date
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlm_client import Unreadable, values
@@ -133,6 +133,7 @@ def test_a_masked_ssn_says_that_it_is_masked() -> None:
 
 
 @pytest.mark.parametrize("read", READERS)
+@settings(max_examples=50, deadline=None)
 @given(text=st.text(max_size=70) | st.text("0123456789.,$%()-/eE ", max_size=40))
 def test_any_text_is_a_value_none_or_unreadable(read: Callable[[str | None], object], text: str) -> None:
     try:
@@ -144,6 +145,7 @@ def test_any_text_is_a_value_none_or_unreadable(read: Callable[[str | None], obj
         assert abs(found) < 10**15
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.decimals(-(10**12), 10**12, places=2))
 def test_money_is_read_back_from_the_form_mlm_writes(amount: Decimal) -> None:
     written = f"${abs(amount):,.2f}"
@@ -151,6 +153,7 @@ def test_money_is_read_back_from_the_form_mlm_writes(amount: Decimal) -> None:
     assert values.money(f"({written})" if amount < 0 else written) == amount
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.text(max_size=40))
 def test_clean_text_is_clean(text: str) -> None:
     clean = values.text(text)

@@ -271,25 +271,26 @@ def embedded(
         if database_url is None or redis_url is None:
             path, account = stack.enter_context(scratch(directory)), unprivileged()
         if database_url is None:
-            program = _within_reach(binaries.postgresql(), account, path)
+            program = within_reach(binaries.postgresql(), account, path)
             postgresql = PostgreSQL(program, path / "postgresql", account, durable)
             _start(postgresql, stack)
             database_url = postgresql.url
         if redis_url is None:
-            program = _within_reach(binaries.valkey(), account, path)
+            program = within_reach(binaries.valkey(), account, path)
             valkey = Valkey(program, path / "valkey", account, durable)
             _start(valkey, stack)
             redis_url = valkey.url
         yield Servers(database_url, redis_url, postgresql, valkey)
 
 
+def within_reach(program: Program, account: Account | None, path: Path) -> Program:
+    """The program, or a copy of it below `path` if that user cannot reach it where it is."""
+    return program if account is None or program.reachable() else program.copied_for(account, path)
+
+
 def _start(server: Server, stack: ExitStack) -> None:
     stack.callback(server.stop)
     server.start()
-
-
-def _within_reach(program: Program, account: Account | None, path: Path) -> Program:
-    return program if account is None or program.reachable() else program.copied_for(account, path)
 
 
 def _free_port() -> int:

@@ -209,15 +209,21 @@ def test_a_path_below_a_private_directory_is_not_reachable(tmp_path: Path) -> No
     assert not reachable_by_others(below)
 
 
+def server_in(place: Path, kind: type[PostgreSQL] | type[Valkey]) -> PostgreSQL | Valkey:
+    program = binaries.postgresql() if kind is PostgreSQL else binaries.valkey()
+    program = embedded.within_reach(program, unprivileged(), place)
+    return kind(program, place / kind.__name__.lower(), unprivileged(), durable=False)
+
+
 def test_a_port_that_was_taken_meanwhile_is_left_for_another(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     look = embedded._free_port
     with socket.create_server(("127.0.0.1", 0)) as squatter:
         taken = squatter.getsockname()[1]
         ports = [taken]
         monkeypatch.setattr(embedded, "_free_port", lambda: ports.pop() if ports else look())
-        for number, (kind, find) in enumerate(((PostgreSQL, binaries.postgresql), (Valkey, binaries.valkey))):
+        for kind in (PostgreSQL, Valkey):
             ports[:] = [taken]
-            server = kind(find(), place / str(number), unprivileged(), durable=False)
+            server = server_in(place, kind)
             server.start()
             server.stop()
             assert server.port != taken
@@ -225,7 +231,7 @@ def test_a_port_that_was_taken_meanwhile_is_left_for_another(place: Path, monkey
 
 def test_a_server_that_does_not_come_up_says_why(place: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as squatter:
-        valkey = Valkey(binaries.valkey(), place / "valkey", unprivileged(), durable=False)
+        valkey = server_in(place, Valkey)
         valkey.port = squatter.getsockname()[1]
         with pytest.raises(CannotStart, match="Address already in use"):
             valkey.start()

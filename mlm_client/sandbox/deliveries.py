@@ -145,6 +145,7 @@ class Deliveries:
             loop.call_soon_threadsafe(woken.set)
 
         self._wake = wake
+        self._client("")  # 30 ms for its TLS settings: now, not on the first webhook's way
         try:
             while True:
                 pause_s = self._send_due()

@@ -42,11 +42,12 @@ def test_an_index_has_the_contracts_bytes():
 
 
 def test_the_bytes_of_a_known_key_never_change():
-    """A portal in another language was written against these: computed once, written down here."""
-    assert FieldKeys((OLD,), nonce=lambda: NONCE).seal(SSN).hex() == (
-        "01630dcd296465666768696a6b6c6d6e6f" + AESGCM(OLD).encrypt(NONCE, SSN.encode(), None).hex()
+    """A portal in another language was written against these: computed once from the primitives, written down here."""
+    keys = FieldKeys((OLD,), nonce=lambda: NONCE)
+    assert (
+        keys.seal(SSN).hex() == "01630dcd296465666768696a6b6c6d6e6f7122ef5f48d06fa70f9fc21d1aefce3edced67d14014c7d5e4"
     )
-    assert FieldKeys((OLD,)).index(SSN)[:4].hex() == "630dcd29"
+    assert keys.index(SSN).hex() == "630dcd29eca12870441541e28505a82266d0d2dbbc591baf244f18ad6de3384a66b96ecd"
 
 
 @given(st.text())

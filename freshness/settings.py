@@ -300,14 +300,10 @@ def _from_file(setting: Setting, environ: Mapping[str, str]) -> str | None:
 
 
 def as_markdown() -> str:
-    """The settings as the README's table. `python -m freshness.settings` prints it; a test holds the README to it."""
+    """The settings as the README's table. A test holds the README to it."""
     rows = [f"| `{s.name}` | {s.help} | {_default(s)} |" for s in SETTINGS]
     return "\n".join(["| name | meaning | default |", "| --- | --- | --- |", *rows])
 
 
 def _default(setting: Setting) -> str:
     return f"`{setting.default}`" if setting.default else ""
-
-
-if __name__ == "__main__":
-    print(as_markdown())

@@ -128,6 +128,8 @@ def running() -> Iterator[ScriptedMlm]:
                 self.send_header(name, value)
             if say.pieces is None:
                 self.send_header("Content-Length", str(len(data) if say.length is None else say.length))
+            if say.pieces is not None or say.length is not None:
+                self.send_header("Connection", "close")  # also tells the handler to close
             self.end_headers()
             self.wfile.write(data)
             self.wfile.flush()
@@ -137,8 +139,6 @@ def running() -> Iterator[ScriptedMlm]:
                     self.wfile.flush()
             except OSError:
                 pass  # the client has had enough
-            if say.pieces is not None or say.length is not None:
-                self.close_connection = True
 
         def log_message(self, format: str, *args: object) -> None:
             pass

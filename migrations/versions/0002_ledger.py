@@ -82,7 +82,8 @@ TABLES = (
         lease_at TIMESTAMP WITH TIME ZONE,
         lease_until TIMESTAMP WITH TIME ZONE,
         CONSTRAINT pk_file_concerns PRIMARY KEY (file_id, concern),
-        CONSTRAINT fk_file_concerns_file_id_file_freshness FOREIGN KEY(file_id) REFERENCES file_freshness (id) ON DELETE CASCADE
+        CONSTRAINT fk_file_concerns_file_id_file_freshness
+            FOREIGN KEY (file_id) REFERENCES file_freshness (id) ON DELETE CASCADE
     )
     """,
     """
@@ -93,7 +94,8 @@ TABLES = (
         due_at TIMESTAMP WITH TIME ZONE DEFAULT mlm_now() NOT NULL,
         cause TEXT NOT NULL,
         CONSTRAINT pk_refresh_orders PRIMARY KEY (file_id, number),
-        CONSTRAINT fk_refresh_orders_file_id_file_freshness FOREIGN KEY(file_id) REFERENCES file_freshness (id) ON DELETE CASCADE
+        CONSTRAINT fk_refresh_orders_file_id_file_freshness
+            FOREIGN KEY (file_id) REFERENCES file_freshness (id) ON DELETE CASCADE
     )
     """,
     """
@@ -112,7 +114,8 @@ TABLES = (
         next_try_at TIMESTAMP WITH TIME ZONE,
         last_error TEXT,
         CONSTRAINT pk_own_writes PRIMARY KEY (id),
-        CONSTRAINT fk_own_writes_file_id_file_freshness FOREIGN KEY(file_id) REFERENCES file_freshness (id) ON DELETE CASCADE
+        CONSTRAINT fk_own_writes_file_id_file_freshness
+            FOREIGN KEY (file_id) REFERENCES file_freshness (id) ON DELETE CASCADE
     )
     """,
     """
@@ -140,7 +143,8 @@ TABLES = (
         unread JSONB,
         error TEXT,
         CONSTRAINT pk_slice_runs PRIMARY KEY (id),
-        CONSTRAINT fk_slice_runs_file_id_file_freshness FOREIGN KEY(file_id) REFERENCES file_freshness (id) ON DELETE CASCADE
+        CONSTRAINT fk_slice_runs_file_id_file_freshness
+            FOREIGN KEY (file_id) REFERENCES file_freshness (id) ON DELETE CASCADE
     )
     """,
     """
@@ -173,7 +177,8 @@ TABLES = (
     CREATE INDEX ix_mlm_webhook_receipts_file ON mlm_webhook_receipts (file_id, received_at)
     """,
     """
-    CREATE INDEX ix_mlm_webhook_receipts_unserved ON mlm_webhook_receipts (file_id, order_number) WHERE served_at IS NULL AND order_number IS NOT NULL
+    CREATE INDEX ix_mlm_webhook_receipts_unserved ON mlm_webhook_receipts (file_id, order_number)
+        WHERE served_at IS NULL AND order_number IS NOT NULL
     """,
     """
     CREATE TABLE refused_deliveries (

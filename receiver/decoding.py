@@ -97,8 +97,15 @@ def _json(body: bytes) -> Raw:
         mended = _ESCAPE.sub(lambda m: rb"\ufffd" if m["lone"] else m[0], body)
         if mended != body:  # half a surrogate pair is well-formed JSON, and its entry's fault alone
             return _json(mended)
-        found = _BYTE.search(str(error))
-        raise NotJson("not JSON", int(found[1]) if found else len(body)) from None
+        raise NotJson("not JSON", _position(str(error), len(body))) from None
+
+
+def _position(message: str, end: int) -> int:
+    """The byte that msgspec's message names; it names none for a body that ends too soon."""
+    found = _BYTE.search(message)
+    if found is None:
+        return end
+    return int(found[1]) - ("trailing characters" in message)  # there it names the byte behind
 
 
 def _raw_entries(whole: Raw, keys: WebhookKeys) -> list[Raw]:

@@ -113,10 +113,10 @@ class Hub:
 
         None is a number that we never gave: a reset.
         """
-        if number is not None and self._following and number >= self._floor:
+        if number is not None and self._following and self._floor <= number <= self._head:
             newer = itertools.takewhile(lambda event: event.id > number, reversed(self._recent))
             mine = [event for event in newer if ref in (None, event.ref)]
-            return News(mine[::-1], max(number, self._head), reset=False)
+            return News(mine[::-1], self._head, reset=False)
         page = None if number is None else await in_thread(lambda: self._read(number, ref))
         if page is None or number is None or page.reset:
             return News([], await self.newest(), reset=True)

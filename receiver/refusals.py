@@ -70,3 +70,5 @@ class Refusals:
             with self._lock:
                 self._not_before = self._clock() + AWAY_S
             log.warning("receiver.refusal_not_written", status=refusal.status, error=type(error).__name__)
+        else:
+            log.info("receiver.refused", path=refusal.path, status=refusal.status, reason=refusal.reason)

@@ -11,10 +11,40 @@ import socket
 
 import uvicorn
 from starlette.applications import Starlette
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from .app import hub_of
 
 KEEP_ALIVE_S = 75  # longer than the 60 s that load balancers keep a connection, or they meet a closed one
+
+#: A request's line and headers may have so many bytes. Well above the 256 KiB that arrive at once, since it is
+#: counted by what arrives.
+LARGEST_HEAD = 512 * 1024
+
+
+class Protocol(HttpToolsProtocol):
+    """Uvicorn's, but that a head without end is refused: it holds what it has read of one, however much (measured)."""
+
+    _in_head = False
+    _head_bytes = 0
+
+    def data_received(self, data: bytes) -> None:
+        """Take what has arrived; close a connection whose head goes on too long."""
+        super().data_received(data)
+        if self._in_head:
+            self._head_bytes += len(data)
+            if self._head_bytes > LARGEST_HEAD and not self.transport.is_closing():
+                self.send_400_response("Request head too large.")
+
+    def on_message_begin(self) -> None:
+        """A head begins."""
+        self._in_head, self._head_bytes = True, 0
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """A head has ended."""
+        self._in_head = False
+        super().on_headers_complete()
 
 
 class Server(uvicorn.Server):
@@ -28,7 +58,7 @@ class Server(uvicorn.Server):
                 host=host,
                 port=port,
                 loop="auto",
-                http="httptools",
+                http=Protocol,
                 ws="none",
                 lifespan="on",
                 proxy_headers=False,

@@ -95,7 +95,6 @@ class Webhook:
         length: int | None = None,
     ) -> Refusal:
         content_type = request.headers.get("content-type")
-        log.info("webhook.refused", status=problem.status, reason=problem.detail)
         return Refusal(
             path=PATH,
             address=str(self._door.caller(request) or "unknown"),

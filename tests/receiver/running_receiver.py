@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
+import redis
 import sqlalchemy as sa
 
 from freshness.bell import Ring
@@ -25,7 +26,7 @@ MLM_TOKEN = "from-mlm"
 PORTAL_TOKEN = "from-portal"
 OPEN = {"MLM_WEBHOOK_TOKEN": MLM_TOKEN, "PORTAL_API_TOKEN": PORTAL_TOKEN}
 
-#: A stamp a few days before the tests' "now" would go stale; the ledger compares stamps with each other.
+#: Two stamps of one file, the second newer.
 SEEDED = "2026-11-01T10:00:00Z"
 NEWER = "2026-11-01T11:00:00Z"
 
@@ -37,6 +38,7 @@ class Receiver:
     url: str
     engine: sa.Engine
     rings: list[Ring] = field(default_factory=list)
+    redis_url: str | None = None
 
     def post(self, path: str = WEBHOOK, *, token: str | None = MLM_TOKEN, **arguments: Any) -> httpx.Response:
         headers = dict(arguments.pop("headers", {}))
@@ -61,11 +63,15 @@ class Receiver:
             own_writes.seed_mark(conn, rules_of(load({})), FileRef(kind, ref), SEEDED)
 
     def announce(self, ref: str, *kinds: str) -> list[int]:
-        """Announce something of a file, and number it, as the house does."""
+        """Announce something of a file, number it, and ring the channel if there is a Redis, as the house does."""
         with self.engine.begin() as conn:
             events.write(conn, ref, kinds)
         with self.engine.begin() as conn:
-            return [event.id for event in events.number_waiting(conn)]
+            numbered = [event.id for event in events.number_waiting(conn)]
+        if self.redis_url is not None:
+            with redis.Redis.from_url(self.redis_url) as client:
+                client.publish("mlm:files", "look")
+        return numbered
 
 
 class _Server(Server):
@@ -94,7 +100,7 @@ def receiver(
     try:
         assert server.up.wait(20)
         port = server.servers[0].sockets[0].getsockname()[1]
-        yield Receiver(f"http://127.0.0.1:{port}", engine, rings)
+        yield Receiver(f"http://127.0.0.1:{port}", engine, rings, redis_url)
     finally:
         server.should_exit = True
         thread.join(20)

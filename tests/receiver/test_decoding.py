@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import string
 from typing import Any
@@ -26,8 +27,10 @@ ENTRY = Entry("R000123", "2026110096", "Modified", "2026-11-20T13:04:05.123")
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
-    lambda inner: st.lists(inner, max_size=4)
-    | st.dictionaries(st.sampled_from([*WIRE, "sLastModifiedTimestamp"]) | st.text(max_size=8), inner, max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.sampled_from([*WIRE, "sLastModifiedTimestamp"]) | st.text(max_size=8), inner, max_size=5)
+    ),
     max_leaves=20,
 )
 
@@ -223,10 +226,18 @@ def _finite(document: Any) -> bool:
 @example(rb'["\ud800]')
 @example(b'{"\xff":[')
 def test_no_bytes_whatever_do_more_than_be_refused(body: bytes) -> None:
+    with contextlib.suppress(BodyFault):
+        decode(body, KEYS)
+
+
+@given(st.binary(max_size=80))
+def test_a_fault_lies_within_the_body(body: bytes) -> None:
+    positions = [0]
     try:
         decode(body, KEYS)
     except BodyFault as fault:
-        assert fault.position is None or 0 <= fault.position <= len(body)
+        positions.append(fault.position or 0)
+    assert 0 <= positions[-1] <= len(body)
 
 
 @given(st.lists(st.text(string.ascii_letters + string.digits, min_size=1, max_size=12)), st.data())

@@ -144,7 +144,7 @@ class Stream:
 
 
 def _text(event: Event) -> bytes:
-    data = msgspec.json.encode({"kind": event.kind, "ref": event.ref, "at": event.at})
+    data = msgspec.json.encode({"kind": event.kind, "ref": event.ref, "at": event.at.isoformat()})
     return b"id: %d\nevent: %s\ndata: %s\n\n" % (event.id, event.kind.encode(), data)
 
 

@@ -23,13 +23,13 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from freshness.ledger import events
 from freshness.ledger.events import Event, Page
+from jobs.announce import CHANNEL
 
 from .desk import in_thread
 from .problems import Problem
 
 log = structlog.get_logger(__name__)
 
-CHANNEL = "mlm:files"
 LOOK_EVERY_S = 2.0
 KEEP = 4000
 MOST_STREAMS = 1000

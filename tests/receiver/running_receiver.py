@@ -18,6 +18,7 @@ from freshness.ledger import events, own_writes
 from freshness.ledger.files import FileRef
 from freshness.rules import rules_of
 from freshness.settings import load
+from jobs.announce import announce
 from receiver.app import make_app
 from receiver.server import Server
 
@@ -67,11 +68,11 @@ class Receiver:
         with self.engine.begin() as conn:
             events.write(conn, ref, kinds)
         with self.engine.begin() as conn:
-            numbered = [event.id for event in events.number_waiting(conn)]
+            numbered = events.number_waiting(conn)
         if self.redis_url is not None:
             with redis.Redis.from_url(self.redis_url) as client:
-                client.publish("mlm:files", "look")
-        return numbered
+                announce(client, numbered)
+        return [event.id for event in numbered]
 
 
 class _Server(Server):

@@ -60,12 +60,15 @@ def listening(served: Receiver, query: str = "", headers: dict[str, str] | None 
 
 
 def test_an_event_has_its_number_its_kind_and_the_same_json_as_the_channel(served: Receiver) -> None:
-    with listening(served) as heard:
-        (number,) = served.announce("R1", "hydrated")
-        event_id, kind, data = heard.event()
-    assert (event_id, kind) == (number, "hydrated")
+    with redis.Redis.from_url(served.redis_url).pubsub(ignore_subscribe_messages=True) as channel:
+        channel.subscribe("mlm:files")
+        channel.get_message(timeout=5)  # subscribed
+        with listening(served) as heard:
+            (number,) = served.announce("R1", "hydrated")
+            event_id, kind, data = heard.event()
+        said = json.loads(channel.get_message(timeout=5)["data"])
+    assert (event_id, kind, data) == (number, "hydrated", said)
     assert (data["kind"], data["ref"], set(data)) == ("hydrated", "R1", {"kind", "ref", "at"})
-    assert data["at"].endswith("Z")
     assert heard.response.headers["content-type"] == "text/event-stream; charset=utf-8"
 
 

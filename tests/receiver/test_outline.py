@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -41,6 +42,13 @@ def test_a_key_that_is_no_name_is_shown_by_its_length() -> None:
 
 def test_a_body_of_very_many_keys_shows_the_first_forty() -> None:
     assert len(outline(json.dumps({f"k{number}": 0 for number in range(500)}).encode())) == 40
+
+
+@pytest.mark.parametrize("body", [b'{"name":"Quill":1}', b'["Quill":1]', b'"Quill":1', b'{"a":{"b":"c" "Quill":1}}'])
+def test_behind_a_fault_a_text_before_a_colon_is_taken_for_no_key(body: bytes) -> None:
+    with pytest.raises(NotJson) as caught:
+        decode(body, WebhookKeys())
+    assert SECRET not in repr(outline(body, caught.value.position))
 
 
 @given(VALUES, st.integers(0, 200), st.binary(max_size=6))

@@ -105,10 +105,7 @@ class Clerk:
         except (mlm_errors.MlmError, TryAgain) as error:
             log.warning("confirmation.failed", error=f"{type(error).__name__}: {error}")
             return
-        try:
-            self._settle(lambda conn: confirmations.finish(conn, self.rules, asking, text))
-        except LeaseLost as lost:
-            log.info("confirmation.lost", why=str(lost))
+        self._settle(lambda conn: confirmations.finish(conn, self.rules, asking, text))
 
     def prune_receipts(self) -> None:
         """Drop old receipts and trails; none whose order is unserved."""
@@ -117,6 +114,11 @@ class Clerk:
         log.info("receipts.pruned", receipts=pruned.receipts, weeks=len(pruned.weeks_dropped))
 
     def _settle(self, step: Callable[[Connection], Sequence[Ring]]) -> None:
-        with self.engine.begin() as conn:
-            rings = step(conn)
+        """Take one answer into the ledger; if the file moved meanwhile, the sweep asks again."""
+        try:
+            with self.engine.begin() as conn:
+                rings = step(conn)
+        except LeaseLost as lost:
+            log.info("answer.lost", why=str(lost))
+            return
         self.bell(rings)

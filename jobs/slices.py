@@ -142,7 +142,7 @@ class Slices:
             if (owner := files.owner_of(lease.file)) is not None:
                 landing.purge_children(conn, Parent(owner.kind, owner.id))
                 files.mark_owner_deleted(conn, owner)
-            own_writes.close_open(conn, lease.file.id, exited_since=lease.started_at)
+            own_writes.close_open(conn, lease.file.id)
             return failures.gone(conn, self.rules, lease)
 
     def _failed(self, lease: Lease, error: Exception) -> Committed:

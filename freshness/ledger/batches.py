@@ -59,7 +59,7 @@ class _File:
 
 _LOCK_FILES = """
 SELECT id, ref, loan_id, lead_id, mark, wanted, captured, ordered, unstamped
-FROM file_freshness WHERE ref = ANY(%(refs)s) ORDER BY id FOR UPDATE
+FROM file_freshness WHERE ref = ANY(%(refs)s) ORDER BY id FOR NO KEY UPDATE
 """
 
 _ADD_FILES = """
@@ -127,8 +127,9 @@ def receive(conn: Connection, rules: Rules, entries: Sequence[Entry]) -> Decided
     if not entries:
         return Decided(0, 0, 0, 0, ())
     now = conn.exec_driver_sql(_NOW).scalar_one()
-    refs = sorted({entry.reference for entry in entries if _may_touch(entry) and entry.reference})
-    files, resolution_s = _lock(conn, rules, refs)
+    files, resolution_s = _lock(
+        conn, rules, _refs(entries, CHANGE_EVENTS | {DELETED_EVENT}), _refs(entries, CHANGE_EVENTS)
+    )
     receipts: dict[str, list[Any]] = {name: [] for name, _ in _RECEIPT_COLUMNS}
     counts: Counter[str] = Counter()
     for entry in entries:
@@ -145,21 +146,22 @@ def receive(conn: Connection, rules: Rules, entries: Sequence[Entry]) -> Decided
     return Decided(len(entries), counts["dispatched"], counts["skipped"], counts["rejected"], rings)
 
 
-def _may_touch(entry: Entry) -> bool:
-    return entry.fault is None and _event(entry) in CHANGE_EVENTS | {DELETED_EVENT}
+def _refs(entries: Sequence[Entry], events: frozenset[str]) -> list[str]:
+    """The references that these events name, each once, sorted."""
+    return sorted({e.reference for e in entries if e.fault is None and e.reference and _event(e) in events})
 
 
 def _event(entry: Entry) -> str:
     return (entry.event_type or "").strip().lower()
 
 
-def _lock(conn: Connection, rules: Rules, refs: list[str]) -> tuple[dict[str, _File], float]:
-    """The files of these references, locked, and the resolution in force."""
+def _lock(conn: Connection, rules: Rules, refs: list[str], changed: list[str]) -> tuple[dict[str, _File], float]:
+    """The files of these references, locked, and the resolution in force. What is `changed` may be imported."""
     if not refs:
         return {}, 1.0
     rows = conn.exec_driver_sql(_LOCK_FILES, {"refs": refs}).all()
-    if rules.import_unknown and len(rows) < len(refs):
-        conn.exec_driver_sql(_ADD_FILES, {"refs": refs})
+    if rules.import_unknown and not {row.ref for row in rows}.issuperset(changed):
+        conn.exec_driver_sql(_ADD_FILES, {"refs": changed})
         rows = conn.exec_driver_sql(_LOCK_FILES, {"refs": refs}).all()
     if not rows:
         return {}, 1.0

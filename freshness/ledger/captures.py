@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 
 from .. import stamp
 from ..bell import Ring
+from ..errors import LeaseLost
 from ..readiness import GIVE_UP_AFTER
 from ..rules import Rules
 from . import unconfirmed
@@ -69,17 +70,21 @@ def finish(conn: Connection, rules: Rules, capture: Capture, stamp_text: str | N
 
     The mark is raised; `captured` too, if the own write is still open. Orders instead if the epoch changed meanwhile
     or the answer bore no stamp that can be read.
+
+    Raises:
+        LeaseLost: the file moved while this transaction ran; try again.
     """
     seen = file_row(conn, capture.file_id)
-    if seen is None:
+    if seen is None or begin(conn, capture.own_write_id) is None:
         return ()
     v = _stamp(conn, rules, stamp_text, seen.now)
-    mirror_mark(conn, owner_of(seen), v)
+    if seen.epoch == capture.epoch:
+        mirror_mark(conn, owner_of(seen), v)
     own_write = conn.exec_driver_sql(_LOCK, {"id": capture.own_write_id}).one_or_none()
-    if own_write is None:
-        return ()
     file = file_under_lock(conn, capture.file_id)
     assert file is not None  # noqa: S101 - files are never deleted
+    if own_write is None or file.epoch != seen.epoch:
+        raise LeaseLost(file.id, "capture", "the file moved")
     conn.exec_driver_sql(_DONE, {"id": capture.own_write_id, "error": None if v else "no stamp that can be read"})
     if v is None or file.epoch != capture.epoch:
         cause = "a capture met no stamp" if v is None else "a capture met a new epoch"

@@ -102,7 +102,7 @@ def commit_read(conn: Connection, rules: Rules, lease: Lease, reading: Reading, 
     v = stamp_of(rules, reading, resolution_in_force(conn, rules))
     gone_back = v is not None and lease.held is not None and v < lease.held
     mirror_mark(conn, landed.owner, v, back=gone_back, hydrated=is_loan_fields)
-    exited_since = own_writes.close_open(conn, lease.file.id, exited_since=lease.started_at)
+    own_writes.close_open(conn, lease.file.id)
     file, concerns = _lock_and_check(conn, rules, lease)
     row = concerns[lease.concern]
     settlement = _settle(rules, lease, reading, file, row.held, resolution_in_force(conn, rules))
@@ -112,9 +112,10 @@ def commit_read(conn: Connection, rules: Rules, lease: Lease, reading: Reading, 
     if settlement.new_epoch:
         epochs.begin(conn, file.id, v, holding=lease.concern)
     _compare_stamps(conn, rules, file, reading)
-    _write(conn, rules, lease, file, concerns, settlement, v, reading)
     receipts.count_rows(conn, file.id, landed.rows, after=row.served, order=lease.terms.order, now=file.now)
+    _write(conn, rules, lease, file, concerns, settlement, v, reading)
     rings = _rings(rules, lease, settlement, file)
+    exited_since = own_writes.exited_since(conn, file.id, lease.writes)
     causes = _causes_for_another(settlement, exited_since, became_loan)
     if causes:
         due_at = settlement.racy_due_at

@@ -42,10 +42,13 @@ SELECT f.id, f.unconfirmed_since, f.confirmations, greatest(
     (SELECT max(greatest(registered_at, exited_at, captured_at)) FROM own_writes w WHERE w.file_id = f.id)
 ) AS active_at, mlm_now() AS now
 FROM file_freshness f WHERE f.confirm_at <= mlm_now()
-ORDER BY f.confirm_at LIMIT %(limit)s FOR UPDATE OF f SKIP LOCKED
+ORDER BY f.confirm_at LIMIT %(limit)s FOR NO KEY UPDATE OF f SKIP LOCKED
 """
 
-_NEXT = "UPDATE file_freshness SET confirm_at = %(at)s, confirmations = %(count)s WHERE id = %(file_id)s"
+_NEXT = """
+UPDATE file_freshness SET confirm_at = %(at)s, confirmations = %(count)s
+WHERE id = %(file_id)s AND confirm_at IS NOT NULL
+"""
 
 _CONFIRMED = "UPDATE file_freshness SET confirmed_at = mlm_now() WHERE id = %(file_id)s"
 
@@ -109,7 +112,7 @@ def finish(conn: Connection, rules: Rules, asking: Asking, stamp_text: str | Non
     foreseen = _weigh(conn, rules, seen, v)
     mirror_mark(conn, owner_of(seen), v, back=foreseen.new_epoch)
     if foreseen.new_epoch:
-        own_writes.close_open(conn, seen.id, exited_since=seen.now)
+        own_writes.close_open(conn, seen.id)
     file = file_under_lock(conn, seen.id)
     assert file is not None  # noqa: S101 - files are never deleted
     if file.epoch != asking.epoch:

@@ -103,8 +103,8 @@ def not_found(conn: Connection, rules: Rules, lease: Lease) -> Committed:
 
 
 def gone(conn: Connection, rules: Rules, lease: Lease) -> Committed:
-    """The file is gone: a new epoch that holds nothing, every concern has served. The caller has purged the children
-    and closed the own writes in this transaction, before this takes the file's lock.
+    """The file is gone: a new epoch that holds nothing; every concern has served the order that asked. The caller has
+    purged the children and closed the own writes in this transaction, before this takes the file's lock.
 
     Raises:
         LeaseLost: the slice is no longer ours: roll the purge back.
@@ -113,7 +113,7 @@ def gone(conn: Connection, rules: Rules, lease: Lease) -> Committed:
     if found is None:
         raise LeaseLost(lease.file.id, lease.concern, "another worker holds the lease")
     file, _ = found
-    files.mark_deleted(conn, rules, file)
+    files.mark_deleted(conn, rules, file, order=lease.terms.order)
     runs.record(conn, lease, "not found twice, purged")
     events.write(conn, file.ref, [events.PURGED])
     unconfirmed.note(conn, rules, file.id)

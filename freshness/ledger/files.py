@@ -39,12 +39,7 @@ class Owner:
 
 _ID = "SELECT id FROM file_freshness WHERE ref = %(ref)s"
 
-_ADD = """
-WITH added AS (
-    INSERT INTO file_freshness (ref) VALUES (%(ref)s) ON CONFLICT (ref) DO NOTHING RETURNING id
-)
-SELECT id FROM added UNION ALL SELECT id FROM file_freshness WHERE ref = %(ref)s LIMIT 1
-"""
+_ADD = "INSERT INTO file_freshness (ref) VALUES (%(ref)s) ON CONFLICT (ref) DO NOTHING"
 
 _MIRROR = {
     kind: f"""
@@ -77,14 +72,16 @@ WHERE file_id = %(file_id)s AND (loan_id, lead_id) IS DISTINCT FROM (%(loan_id)s
 _VOID_LEASES = "UPDATE file_concerns SET lease_token = NULL WHERE file_id = %(file_id)s AND concern <> 'loan_fields'"
 
 _DELETE_FILE = """
-UPDATE file_freshness SET deleted_at = %(now)s, not_found_at = NULL, unstamped = false, served = ordered
+UPDATE file_freshness SET deleted_at = %(now)s, not_found_at = NULL, unstamped = false,
+       served = greatest(served, %(served)s)
 WHERE id = %(file_id)s
 """
 
 _SERVE_ALL = """
 INSERT INTO file_concerns (file_id, concern, served, landed)
-SELECT %(file_id)s, unnest(%(concerns)s::text[]), %(ordered)s, %(ordered)s
-ON CONFLICT (file_id, concern) DO UPDATE SET held = NULL, served = excluded.served, landed = excluded.landed,
+SELECT %(file_id)s, unnest(%(concerns)s::text[]), %(served)s, %(served)s
+ON CONFLICT (file_id, concern) DO UPDATE SET held = NULL,
+    served = greatest(file_concerns.served, excluded.served), landed = greatest(file_concerns.landed, excluded.landed),
     attempts = 0, fruitless = 0, next_try_at = NULL, last_error = NULL, last_error_at = NULL, first_error_at = NULL,
     lease_token = NULL, lease_worker = NULL, lease_at = NULL, lease_until = NULL
 """
@@ -118,7 +115,12 @@ def find_by_ref(conn: Connection, ref: str) -> FileRow | None:
 
 def ensure(conn: Connection, ref: str) -> int:
     """The id of the file with this reference number, its row made if absent."""
-    return int(conn.exec_driver_sql(_ADD, {"ref": ref}).scalar_one())
+    file_id = conn.exec_driver_sql(_ID, {"ref": ref}).scalar()
+    if file_id is None:
+        conn.exec_driver_sql(_ADD, {"ref": ref})
+        # In a statement of its own: whoever added it first has committed only while we waited.
+        file_id = conn.exec_driver_sql(_ID, {"ref": ref}).scalar_one()
+    return int(file_id)
 
 
 def refresh(conn: Connection, rules: Rules, file: FileRef, cause: str = "refresh") -> Placed:
@@ -177,13 +179,16 @@ def mark_owner_deleted(conn: Connection, owner: Owner) -> None:
     conn.exec_driver_sql(_OWNER_DELETED[owner.kind], {"id": owner.id})
 
 
-def mark_deleted(conn: Connection, rules: Rules, file: FileRow) -> None:
-    """The file is gone from MLM: a new epoch that holds nothing, and every concern has served. Under its lock."""
+def mark_deleted(conn: Connection, rules: Rules, file: FileRow, *, order: int) -> None:
+    """The file is gone from MLM: a new epoch that holds nothing, and every concern has served this order.
+
+    A younger order (a webhook that came while MLM was asked) stands: the file may be back. Under the file's lock.
+    """
     epochs.begin(conn, file.id, None)
-    conn.exec_driver_sql(_DELETE_FILE, {"file_id": file.id, "now": file.now})
+    conn.exec_driver_sql(_DELETE_FILE, {"file_id": file.id, "now": file.now, "served": order})
     concerns = [concern.value for concern in rules.active]
-    conn.exec_driver_sql(_SERVE_ALL, {"file_id": file.id, "concerns": concerns, "ordered": file.ordered})
-    receipts.mark_served(conn, file.id, file.ordered, file.now)
+    conn.exec_driver_sql(_SERVE_ALL, {"file_id": file.id, "concerns": concerns, "served": order})
+    receipts.mark_served(conn, file.id, order, file.now)
 
 
 def note_fetching(conn: Connection, file_id: int) -> bool:

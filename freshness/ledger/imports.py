@@ -8,18 +8,37 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 
 from ..bell import Ring
-from .files import import_file
+from .files import ensure
+from .orders import place
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far an import is: files asked for, ordered, and served by every concern; of these, not in MLM; given up."""
+    """How far an import is: files asked for, ordered, and served by every concern; of these, not in MLM; given up.
+
+    `not_found`: MLM has said once that it does not have them, and is asked again after a minute.
+    """
 
     total: int
     ordered: int
     served: int
     missing: int
     given_up: int
+    not_found: int = 0
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing more comes of it: every file is served, or rests because it was given up."""
+        return self.served + self.given_up >= self.total
+
+
+@dataclass(frozen=True, slots=True)
+class Shortfall:
+    """A file that an import could not bring: `missing` from MLM, or given up, and why."""
+
+    ref: str
+    missing: bool
+    why: str
 
 
 _OPEN_RUN = """
@@ -52,14 +71,26 @@ SELECT count(*) AS total, count(i.order_number) AS ordered,
        count(*) FILTER (WHERE f.served >= i.order_number AND f.deleted_at IS NOT NULL) AS missing,
        count(*) FILTER (WHERE f.served < i.order_number AND EXISTS (
            SELECT FROM file_concerns c WHERE c.file_id = f.id AND c.attempts >= 8 AND c.tried_order = f.ordered
-       )) AS given_up
+       )) AS given_up,
+       count(*) FILTER (WHERE f.served < i.order_number AND f.not_found_at IS NOT NULL) AS not_found
 FROM import_files i LEFT JOIN file_freshness f ON f.id = i.file_id WHERE i.run_id = %(run)s
+"""
+
+_SHORTFALLS = """
+SELECT * FROM (
+    SELECT i.ref, f.deleted_at IS NOT NULL AND f.served >= i.order_number AS missing, (
+        SELECT string_agg(c.concern || ': ' || coalesce(c.last_error, 'given up'), '; ' ORDER BY c.concern)
+        FROM file_concerns c
+        WHERE c.file_id = f.id AND f.served < i.order_number AND c.attempts >= 8 AND c.tried_order = f.ordered
+    ) AS given_up
+    FROM import_files i JOIN file_freshness f ON f.id = i.file_id WHERE i.run_id = %(run)s
+) short WHERE missing OR given_up IS NOT NULL ORDER BY ref
 """
 
 
 def start_or_resume(conn: Connection, refs: Sequence[str] | None) -> tuple[int, bool]:
     """The run of this import (None: every loan and lead), and whether it is an unfinished one taken up again."""
-    asked = "all" if refs is None else " ".join(sorted(set(refs)))
+    asked = "--all" if refs is None else "\n".join(sorted(set(refs)))
     run = conn.exec_driver_sql(_OPEN_RUN, {"asked": asked}).scalar()
     resumed = run is not None
     if run is None:
@@ -74,8 +105,9 @@ def start_or_resume(conn: Connection, refs: Sequence[str] | None) -> tuple[int, 
 def order_next(conn: Connection, run: int, limit: int = 100) -> list[Ring]:
     """Order the run's next files; an empty list when all have their order. In a transaction of its own."""
     rings: list[Ring] = []
-    for ref in conn.exec_driver_sql(_UNORDERED, {"run": run, "limit": limit}).scalars().all():
-        placed = import_file(conn, ref)
+    refs = conn.exec_driver_sql(_UNORDERED, {"run": run, "limit": limit}).scalars().all()
+    for file_id, ref in sorted((ensure(conn, ref), ref) for ref in refs):  # locked in ascending id, as everywhere
+        placed = place(conn, file_id, "import")
         parameters = {"run": run, "ref": ref, "file_id": placed.file_id, "number": placed.number}
         conn.exec_driver_sql(_ORDERED, parameters)
         rings.extend(placed.rings)
@@ -85,6 +117,12 @@ def order_next(conn: Connection, run: int, limit: int = 100) -> list[Ring]:
 def progress(conn: Connection, run: int) -> Progress:
     """How far the run is."""
     return Progress(*conn.exec_driver_sql(_PROGRESS, {"run": run}).one())
+
+
+def shortfalls(conn: Connection, run: int) -> list[Shortfall]:
+    """The run's files that MLM does not have, and those that were given up, in the order of their references."""
+    rows = conn.exec_driver_sql(_SHORTFALLS, {"run": run})
+    return [Shortfall(row.ref, row.missing, row.given_up or "MLM does not have it") for row in rows]
 
 
 def finish(conn: Connection, run: int) -> None:

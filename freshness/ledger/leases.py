@@ -17,6 +17,7 @@ from ..guard import latest
 from ..readiness import Wait, why_not
 from ..rules import Rules
 from ..settling import Terms
+from .own_writes import Seen
 from .rows import FileRow, concern_rows, file_row, resolution_in_force, slice_states
 
 
@@ -35,8 +36,9 @@ class Lease:
     started_at: dt.datetime
     #: No call leaves before this: one resolution after `wanted` was first seen.
     read_not_before: dt.datetime | None
-    #: What the concern hangs on held when the lease was taken; None for a root.
     attempts: int
+    #: The file's own writes when the lease was taken: what exits after that may have written beside the read.
+    writes: Seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,9 @@ _TAKE = """
 UPDATE file_concerns SET lease_token = %(token)s, lease_worker = %(worker)s, lease_at = %(now)s,
        lease_until = %(now)s + make_interval(secs => %(lease_s)s)
 WHERE file_id = %(file_id)s AND concern = %(concern)s
+RETURNING (SELECT coalesce(max(id), 0) FROM own_writes WHERE file_id = %(file_id)s) AS newest,
+    ARRAY(SELECT id FROM own_writes
+          WHERE file_id = %(file_id)s AND exited_at IS NULL AND abandoned_at IS NULL) AS under_way
 """
 
 _RELEASE = """
@@ -81,7 +86,7 @@ def take(
     if (wait := why_not(state, file.now)) is not None:
         return NotNow(wait, _retry_at(wait, state.undue_until, row.next_try_at))
     parameters = {"file_id": file_id, "concern": concern.value, "token": token, "worker": worker}
-    conn.exec_driver_sql(_TAKE, {**parameters, "now": file.now, "lease_s": rules.lease_s})
+    seen = conn.exec_driver_sql(_TAKE, {**parameters, "now": file.now, "lease_s": rules.lease_s}).one()
     return Lease(
         file=file,
         concern=concern,
@@ -93,6 +98,7 @@ def take(
         started_at=file.now,
         read_not_before=_read_not_before(file, resolution_in_force(conn, rules)),
         attempts=row.attempts,
+        writes=Seen(seen.newest, tuple(seen.under_way)),
     )
 
 

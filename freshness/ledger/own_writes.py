@@ -53,12 +53,14 @@ _EXISTS = "SELECT EXISTS (SELECT FROM own_writes WHERE id = %(id)s AND file_id =
 
 _CLOSE = "UPDATE own_writes SET closed_at = mlm_now(), capture_wanted = false WHERE id = %(id)s"
 
-_LOCK_OPEN = f"""
-SELECT id, {_OPEN} AS open, coalesce(exited_at > %(since)s, false) AS exited_since FROM own_writes
-WHERE file_id = %(file_id)s AND (({_OPEN}) OR exited_at > %(since)s) ORDER BY id FOR UPDATE
-"""  # noqa: S608
+_LOCK_OPEN = f"SELECT id FROM own_writes WHERE file_id = %(file_id)s AND {_OPEN} ORDER BY id FOR UPDATE"  # noqa: S608
 
 _CLOSE_THESE = "UPDATE own_writes SET closed_at = mlm_now() WHERE id = ANY(%(ids)s)"
+
+_EXITED_SINCE = """
+SELECT EXISTS (SELECT FROM own_writes WHERE file_id = %(file_id)s AND exited_at IS NOT NULL
+               AND (id > %(newest)s OR id = ANY(%(under_way)s::bigint[])))
+"""
 
 _END = """
 UPDATE own_writes SET abandoned_at = mlm_now(), closed_at = coalesce(closed_at, mlm_now())
@@ -71,13 +73,13 @@ RETURNING file_id
 """
 
 _MAKE_OWNER = {
-    kind: f"""
-WITH made AS (
-    INSERT INTO {kind}s (mlm_reference_number) VALUES (%(ref)s)
-    ON CONFLICT (mlm_reference_number) DO NOTHING RETURNING id
-)
-SELECT id FROM made UNION ALL SELECT id FROM {kind}s WHERE mlm_reference_number = %(ref)s LIMIT 1
-"""  # noqa: S608 - a table of ours
+    kind: f"INSERT INTO {kind}s (mlm_reference_number) VALUES (%(ref)s) ON CONFLICT (mlm_reference_number) DO NOTHING"  # noqa: S608 - a table of ours
+    for kind in ("loan", "lead")
+}
+
+# In a statement of its own: whoever made it first has committed only while we waited.
+_OWNER = {
+    kind: f"SELECT id FROM {kind}s WHERE mlm_reference_number = %(ref)s"  # noqa: S608 - a table of ours
     for kind in ("loan", "lead")
 }
 
@@ -87,6 +89,14 @@ UPDATE file_freshness SET
     mark = greatest(mark, %(v)s), captured = greatest(captured, %(v)s)
 WHERE id = %(file_id)s
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A file's own writes as one transaction saw them: the newest's id, and those that had not exited."""
+
+    newest: int
+    under_way: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +177,8 @@ def seed_mark(conn: Connection, rules: Rules, file: FileRef, stamp_text: str | N
     Raises:
         UnreadableStamp: the text names no instant.
     """
-    owner_id = conn.exec_driver_sql(_MAKE_OWNER[file.kind], {"ref": file.ref}).scalar_one()
+    conn.exec_driver_sql(_MAKE_OWNER[file.kind], {"ref": file.ref})
+    owner_id = conn.exec_driver_sql(_OWNER[file.kind], {"ref": file.ref}).scalar_one()
     file_id = ensure(conn, file.ref)
     if stamp_text is None:
         own_write_id, _ = _register(conn, file_id, capture=True)
@@ -188,15 +199,22 @@ def seed_mark(conn: Connection, rules: Rules, file: FileRef, stamp_text: str | N
     return Exited("nothing")
 
 
-def close_open(conn: Connection, file_id: int, *, exited_since: dt.datetime) -> bool:
-    """Close the file's open own writes, before its row is locked; True if one has exited since that instant.
+def close_open(conn: Connection, file_id: int) -> None:
+    """Close the file's open own writes, before its row is locked; waits for the exits that are being committed.
 
     A slice's commit calls this: a capture must not vouch for what a slice may have landed over it.
     """
-    rows = conn.exec_driver_sql(_LOCK_OPEN, {"file_id": file_id, "since": exited_since}).all()
-    if still_open := [row.id for row in rows if row.open]:
-        conn.exec_driver_sql(_CLOSE_THESE, {"ids": still_open})
-    return any(row.exited_since for row in rows)
+    if still_open := conn.exec_driver_sql(_LOCK_OPEN, {"file_id": file_id}).scalars().all():
+        conn.exec_driver_sql(_CLOSE_THESE, {"ids": list(still_open)})
+
+
+def exited_since(conn: Connection, file_id: int, seen: Seen) -> bool:
+    """Whether an own write of the file has exited that had not when it was `seen`. Under the file's lock.
+
+    Ids tell, not times: an exit counts from its commit, and that may come long after its `exited_at`.
+    """
+    parameters = {"file_id": file_id, "newest": seen.newest, "under_way": list(seen.under_way)}
+    return bool(conn.exec_driver_sql(_EXITED_SINCE, parameters).scalar())
 
 
 def end_abandoned(conn: Connection, limit: int = 200) -> list[int]:

@@ -100,7 +100,8 @@ _COLUMNS = (
 
 _FILE = f"SELECT {_COLUMNS} FROM file_freshness WHERE id = %(file_id)s"  # noqa: S608
 
-_LOCK = f"{_FILE} FOR UPDATE"
+# Not FOR UPDATE: a row that refers to the file (a registration, a lease) must not wait for this lock.
+_LOCK = f"{_FILE} FOR NO KEY UPDATE"
 
 _CONCERNS = """
 SELECT c.concern, c.held, c.served, c.landed, c.landed_at,

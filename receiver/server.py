@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import socket
 
+import structlog
 import uvicorn
 from starlette.applications import Starlette
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from .app import hub_of
+
+log = structlog.get_logger(__name__)
 
 KEEP_ALIVE_S = 75  # longer than the 60 s that load balancers keep a connection, or they meet a closed one
 
@@ -74,8 +77,16 @@ class Server(uvicorn.Server):
         """Stop: streams end, requests under way have `grace_s` seconds, then the app's own ending."""
         hub_of(self._app).close()
         await super().shutdown(sockets)
+        self._captured_signals.clear()  # uvicorn would raise them again: a stop that was asked for is no failure
 
 
 def serve(app: Starlette, host: str, port: int, grace_s: int = 20) -> None:
-    """Serve until SIGTERM or SIGINT. Requests under way then have `grace_s` seconds."""
-    Server(app, host, port, grace_s).run()
+    """Serve until SIGTERM or SIGINT, and return. Requests under way then have `grace_s` seconds.
+
+    Raises:
+        OSError: the address cannot be listened at.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.create_server((host, port), family=family, backlog=2048) as listener:
+        log.info("receiver.listening", host=host, port=listener.getsockname()[1])
+        Server(app, host, port, grace_s).run([listener])

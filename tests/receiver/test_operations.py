@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import socket
+import subprocess
+import sys
 from typing import Any
 
+import httpx
 import pytest
 import sqlalchemy as sa
-from running_receiver import OPEN, Receiver, engine_to_nowhere, receiver
+from running_receiver import OPEN, PORTAL_TOKEN, Receiver, engine_to_nowhere, receiver
 from starlette.routing import Route
 
 from freshness.ledger.deliveries import Refusal
@@ -17,6 +22,7 @@ from freshness.settings import load
 from receiver.app import make_app
 from receiver.openapi import document
 from receiver.refusals import BURST, RATE_PER_S, Refusals
+from receiver.server import serve
 
 REFUSED = Refusal(path="/x", address="203.0.113.9", status=401, reason="no token")
 
@@ -63,6 +69,31 @@ def test_a_head_without_end_is_cut_off(served: Receiver) -> None:
         connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Long: ")
         with pytest.raises(OSError):  # noqa: PT011 - broken pipe or reset, whichever comes first
             connection.sendall(b"a" * 100_000_000)
+
+
+def test_an_address_that_is_taken_is_an_error_of_its_own(served: Receiver) -> None:
+    app = make_app(settings=load(OPEN), rules=Rules(), engine=served.engine, bell=lambda rings: None)
+    with pytest.raises(OSError, match="in use"):
+        serve(app, "127.0.0.1", int(served.url.rpartition(":")[2]))
+
+
+def test_a_process_that_is_asked_to_stop_ends_well_with_a_stream_open() -> None:
+    script = (
+        "from running_receiver import *; from receiver.server import serve; s = load(OPEN); "
+        "app = make_app(settings=s, rules=rules_of(s), engine=engine_to_nowhere(), bell=lambda rings: None); "
+        "serve(app, '127.0.0.1', 0, 30)"
+    )
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen([sys.executable, "-c", script], env=environ, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            port = re.search(r"port=(\d+)", re.sub(r"\x1b\[\d*m", "", process.stdout.readline()))[1]
+            url = f"http://127.0.0.1:{port}/api/v1/events?last_event_id=5"
+            with httpx.stream("GET", url, headers={"Authorization": f"Bearer {PORTAL_TOKEN}"}, timeout=10) as stream:
+                assert next(stream.iter_raw()).startswith(b"id: 5")
+                process.send_signal(signal.SIGTERM)
+                assert process.wait(20) == 0
+        finally:
+            process.kill()
 
 
 def test_openapi_names_every_route_and_no_other(engine: sa.Engine) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 #: name of the command → (module in this package, line of help)
 COMMANDS: dict[str, tuple[str, str]] = {
+    "up": ("up", "Run everything on this machine; --demo acts out a day."),
     "receiver": ("receiver", "Take MLM's webhook, portal calls and event streams."),
     "worker": ("worker", "Read what is stale back from MLM."),
     "scheduler": ("scheduler", "Ring for what is due, confirm what is quiet, prune."),

@@ -80,6 +80,9 @@ class Clerk:
             return
         try:
             text = self.mlm.read_stamp(capture.ref)
+        except mlm_errors.SignInFailed as error:
+            log.error("capture.not_signed_in", why=str(error))
+            return
         except mlm_errors.MlmError as error:
             final = isinstance(error, mlm_errors.NotFound | mlm_errors.GiveUp)
             line = f"{type(error).__name__}: {error}"

@@ -38,6 +38,9 @@ from .errors import TryAgain
 
 log = structlog.get_logger()
 
+#: MLM refuses our client id and secret: no slice is to blame, and asking more often may lock the account.
+SIGN_IN_PAUSE_S = 60.0
+
 _BECAME_LOAN = "UPDATE leads SET became_loan_id = %(loan_id)s WHERE id = %(lead_id)s"
 
 
@@ -150,6 +153,8 @@ class Slices:
         line = f"{type(error).__name__}: {error}"
         log.warning("slice.failed", file_id=lease.file.id, concern=lease.concern.value, error=line)
         with self.engine.begin() as conn:
+            if isinstance(error, mlm_errors.SignInFailed):
+                return failures.put_off(conn, self.rules, lease, line, pause_s=SIGN_IN_PAUSE_S)
             return failures.failed(conn, self.rules, lease, line, final=final, lot=self.lot)
 
     def _give_back(self, lease: Lease) -> None:

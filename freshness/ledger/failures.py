@@ -59,6 +59,16 @@ def failed(conn: Connection, rules: Rules, lease: Lease, error: str, *, final: b
     return Committed(outcome, (_again(lease, pause_s),))
 
 
+def put_off(conn: Connection, rules: Rules, lease: Lease, error: str, *, pause_s: float) -> Committed:
+    """A slice that could not ask, through no fault of its file: it shows why, and nothing counts against it."""
+    found = _ours(conn, rules, lease)
+    if found is None:
+        return Committed("lease lost")
+    file, row = found
+    _put_back(conn, lease, file, attempts=row.attempts, fruitless=row.fruitless, pause_s=pause_s, error=error)
+    return Committed("put off")
+
+
 def thrown_away(conn: Connection, rules: Rules, lease: Lease, reading: Reading) -> Committed:
     """A read older than what is held: nothing lands, nothing counts as an error, the slice reads again soon."""
     return _fruitless(conn, rules, lease, "thrown away, older than what is held", asked_at=reading.asked_at)

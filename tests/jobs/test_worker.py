@@ -116,8 +116,7 @@ def test_no_more_is_fetched_of_a_queue_than_there_are_threads(redis_url: str) ->
     make_bell(broker)([_fees(file_id) for file_id in range(20)])
     _until(lambda: broker.client.llen("dramatiq:loan-sync-assoc") <= 17)
     other = make_broker(redis_url)
-    left = 20 - 3
-    assert len(other.do_fetch("loan-sync-assoc", 100)) == left
+    assert len(other.do_fetch("loan-sync-assoc", 100)) == 20 - 3
     go.set()
     worker.end(5)
 
@@ -177,7 +176,7 @@ def test_sigterm_lets_running_jobs_finish_and_hands_the_others_back(redis_url: s
         assert client.blpop(["test:began"], timeout=PATIENCE_S)
 
     worker.send_signal(signal.SIGTERM)
-    time.sleep(0.3)  # it is to see the signal before a thread comes free
+    assert client.blpop(["test:stopping"], timeout=PATIENCE_S)
     client.rpush("test:go", "go", "go", "go")
 
     assert worker.wait(PATIENCE_S) == 0
@@ -193,7 +192,7 @@ def test_a_second_sigterm_ends_at_once(redis_url: str, spawn: Spawn) -> None:
     assert client.blpop(["test:began"], timeout=PATIENCE_S)
 
     worker.send_signal(signal.SIGTERM)
-    time.sleep(0.1)  # two signals at once would arrive as one
+    assert client.blpop(["test:stopping"], timeout=PATIENCE_S)
     worker.send_signal(signal.SIGTERM)
 
     assert worker.wait(PATIENCE_S) == 128 + signal.SIGTERM

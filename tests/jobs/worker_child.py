@@ -1,12 +1,15 @@
 """A worker process for the tests to signal and kill: `worker_child.py REDIS_URL`.
 
 A prompt job `file.confirm` says on the list `test:began` that it began, waits for a word on `test:go`, and says on
-`test:done` that it ended. The exit code is the worker's.
+`test:done` that it ended. A word on `test:stopping` says that every thread has been told to stop. The exit code is the
+worker's.
 """
 
 from __future__ import annotations
 
 import sys
+import threading
+import time
 
 import redis
 from hands import Hands, broker_with
@@ -23,7 +26,16 @@ def main(redis_url: str) -> int:
         client.rpush("test:done", file_id)
 
     broker = broker_with(redis_url, Hands().handlers(confirm=confirm))
-    return WorkerProcess(broker, prompt_threads=2).run()
+    process = WorkerProcess(broker, prompt_threads=2)
+
+    def say_that_it_stops() -> None:
+        process.stop.wait()
+        while any(thread.running for worker in process._workers for thread in worker.workers):
+            time.sleep(0.005)
+        client.rpush("test:stopping", 1)
+
+    threading.Thread(target=say_that_it_stops, daemon=True).start()
+    return process.run()
 
 
 if __name__ == "__main__":

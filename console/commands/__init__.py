@@ -14,4 +14,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "scheduler": ("scheduler", "Ring for what is due, confirm what is quiet, prune."),
     "sandbox": ("sandbox", "Run an MLM on this machine, with made-up files."),
     "migrate": ("migrate", "Bring the database up to date."),
+    "import": ("import_", "Read files from MLM, whole, many at a time."),
+    "refresh": ("refresh", "Order a file to be read from MLM again."),
+    "explain": ("explain", "Say why a file is stale, on one screen."),
+    "receipts": ("receipts", "List what MLM's webhooks came to."),
+    "prune-webhook-receipts": ("prune", "Drop old receipts and trails."),
 }

@@ -1,0 +1,21 @@
+"""The house as a command of a moment has it: settings read, logging set up, nothing connected yet."""
+
+from __future__ import annotations
+
+import os
+
+from freshness.settings import load
+from jobs import log
+from jobs.house import House
+
+
+def open_house(*needed: str) -> House:
+    """A house for one command.
+
+    Raises:
+        SettingError: a setting is wrong, or one of those needed is missing.
+    """
+    settings = load(os.environ)
+    settings.need(*needed)
+    log.configure("console")
+    return House(settings, "console", threads=1)

@@ -35,8 +35,8 @@ class Rules:
 
     @property
     def lease_s(self) -> float:
-        """How long a lease lasts: the wait for a place, the call's timeout and a margin."""
-        return 2 * self.call_timeout_s + LEASE_MARGIN_S
+        """How long a lease lasts: the wait for a place to call from, the call, what it may overrun, and a margin."""
+        return 3 * self.call_timeout_s + LEASE_MARGIN_S
 
 
 def rules_of(settings: Settings, active: tuple[Concern, ...] = ALL) -> Rules:

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine
 from freshness.bell import Bell, Ring
 from freshness.concerns import Concern
 from freshness.errors import LeaseLost
-from freshness.ledger import captures, confirmations, events, files, receipts, rows, sweeps
+from freshness.ledger import captures, claims, confirmations, events, files, receipts, rows, sweeps
 from freshness.ledger.commits import Committed
 from freshness.rules import Rules
 from mlm_client import errors as mlm_errors
@@ -25,6 +25,7 @@ from .slices import Slices
 log = structlog.get_logger()
 
 #: What the weekly prune keeps.
+PRUNE_JOB = "receipts.prune"
 RECEIPTS_KEPT = dt.timedelta(days=90)
 
 
@@ -111,8 +112,10 @@ class Clerk:
         self._settle(lambda conn: confirmations.finish(conn, self.rules, asking, text))
 
     def prune_receipts(self) -> None:
-        """Drop old receipts and trails; none whose order is unserved."""
+        """Drop old receipts and trails, once a week whoever asks; none whose order is unserved."""
         with self.engine.begin() as conn:
+            if not claims.claim(conn, PRUNE_JOB, claims.this_week(conn)):
+                return
             pruned = receipts.prune(conn, RECEIPTS_KEPT)
         log.info("receipts.pruned", receipts=pruned.receipts, weeks=len(pruned.weeks_dropped))
 

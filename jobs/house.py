@@ -30,11 +30,11 @@ from mlm_client.client import MlmClient, MlmConfig
 
 from .announce import announce
 from .bell import make_bell
-from .broker import HEARTBEAT_TIMEOUT_MS, Broker, connect
+from .broker import Broker, make_broker
 from .declare import declare_actors, send_prune
-from .handlers import Clerk
+from .handlers import PRUNE_JOB, Clerk
 from .pacing import Pacer
-from .schedule import REAP_EVERY_S, Reaper, Tick, iso_week
+from .schedule import REAP_EVERY_S, Reaper, Tick
 from .slices import Slices
 from .sweeping import EVERY_S, TIDY_EVERY_S, Sweep
 
@@ -85,19 +85,19 @@ class House:
         return FieldKeys(self.settings.field_keys)
 
     @cached_property
-    def redis(self) -> redis.Redis:
-        """Redis, for who waits patiently: workers and the schedule."""
-        return connect(self._redis_url)
-
-    @cached_property
     def broker(self) -> Broker:
         """The queues as workers and the schedule use them."""
-        return Broker(self.redis, HEARTBEAT_TIMEOUT_MS)
+        return make_broker(self._redis_url, patient=True)
+
+    @property
+    def redis(self) -> redis.Redis:
+        """Redis, for who waits patiently: workers and the schedule."""
+        return self.broker.client
 
     @cached_property
     def bell(self) -> Bell:
         """The bell for who answers somebody: a Redis that is away costs it two seconds, and the sweep rings instead."""
-        return make_bell(Broker(connect(self._redis_url, patient=False), HEARTBEAT_TIMEOUT_MS))
+        return make_bell(make_broker(self._redis_url, patient=False))
 
     @cached_property
     def pacer(self) -> Pacer:
@@ -181,10 +181,11 @@ class House:
         }
 
     def _prune_weekly(self) -> None:
+        """Ask for the week's prune until somebody has claimed it, which the prune does in its own transaction."""
         with self.engine.begin() as conn:
-            week = iso_week(conn.exec_driver_sql("SELECT mlm_now()").scalar_one())
-            if claims.claim(conn, "receipts.prune", week):
-                send_prune(self.broker)
+            due = not claims.is_claimed(conn, PRUNE_JOB, claims.this_week(conn))
+        if due:
+            send_prune(self.broker)
 
     def _place(self, prompt: bool) -> Callable[[str], AbstractContextManager[None]]:
         deadline_s = self.settings.mlm_timeout.whole_s

@@ -57,12 +57,6 @@ def make_schedule(ticks: Mapping[str, Tick]) -> BackgroundScheduler:
     return schedule
 
 
-def iso_week(at: dt.datetime) -> str:
-    """The period of a weekly job, such as `2026-W47`, of an instant with zone, in UTC."""
-    year, week, _ = at.astimezone(dt.UTC).isocalendar()
-    return f"{year}-W{week:02}"
-
-
 class Reaper:
     """Hands messages that dead brokers had fetched back to their queues; tick it every `REAP_EVERY_S`.
 

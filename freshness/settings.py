@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from .errors import SettingError
@@ -43,13 +44,44 @@ def _text(value: str) -> str:
     return value
 
 
-def _url(*schemes: str) -> Callable[[str], str]:
-    def parse(value: str) -> str:
-        if value.split("://", 1)[0] not in schemes or "://" not in value:
-            raise ValueError(f"must be a URL that begins with {' or '.join(s + '://' for s in schemes)}")
-        return value
+def _begins(value: str, *schemes: str) -> None:
+    if value.split("://", 1)[0] not in schemes or "://" not in value:
+        raise ValueError(f"must be a URL that begins with {' or '.join(s + '://' for s in schemes)}")
 
-    return parse
+
+def _database_url(value: str) -> str:
+    _begins(value, "postgresql", "postgres")
+    from sqlalchemy import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        make_url(value)
+    except (ArgumentError, ValueError):
+        raise ValueError("must be a URL such as postgresql://user@host:5432/database") from None
+    return value
+
+
+def _redis_url(value: str) -> str:
+    _begins(value, "redis", "rediss", "unix")
+    try:
+        parts = urlsplit(value)
+        database = parts.path.strip("/") if parts.scheme != "unix" else ""
+        if parts.port == 0 or not (database or "0").isdecimal():  # the client would take it for database 0
+            raise ValueError
+    except ValueError:
+        raise ValueError("must be a URL such as redis://host:6379/0") from None
+    return value
+
+
+def _web_url(value: str) -> str:
+    _begins(value, "http", "https")
+    try:
+        parts = urlsplit(value)
+        if parts.hostname and (parts.port is None or parts.port):
+            return value
+    except ValueError:
+        pass
+    raise ValueError("must be a URL such as https://host/path")
 
 
 def _number(low: float, high: float) -> Callable[[str], float]:
@@ -154,24 +186,24 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "DATABASE_URL",
         None,
-        _url("postgresql", "postgres"),
+        _database_url,
         "PostgreSQL 15 or newer; embedded under `freshness up`, else required",
         secret=True,
     ),
     Setting(
         "REDIS_URL",
         None,
-        _url("redis", "rediss", "unix"),
+        _redis_url,
         "Redis 6.2 or newer, or Valkey; embedded under `freshness up`, else required",
         secret=True,
     ),
     Setting(
         "MLM_LOAN_SERVICE_URL",
         None,
-        _url("http", "https"),
+        _web_url,
         "…/los/webservice/Loan.asmx; the sandbox under `freshness up`",
     ),
-    Setting("MLM_TOKEN_URL", None, _url("http", "https"), "where OAuth2 client credentials become a token"),
+    Setting("MLM_TOKEN_URL", None, _web_url, "where OAuth2 client credentials become a token"),
     Setting("MLM_CLIENT_ID", None, _text, "OAuth2 client id"),
     Setting("MLM_CLIENT_SECRET", None, _text, "OAuth2 client secret", secret=True),
     Setting(

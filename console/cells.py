@@ -12,22 +12,24 @@ _STEPS = ((86_400 * 2, 86_400, "d"), (3600 * 2, 3600, "h"), (60 * 2, 60, "min"))
 
 
 def span(length: dt.timedelta) -> str:
-    """A length of time to two digits or so: 0.08 s, 12 s, 3 min, 5 h, 2 d."""
+    """A length of time to two digits or so: 80 ms, 1.2 s, 3 min, 5 h, 2 d."""
     seconds = max(0.0, length.total_seconds())
     for least, unit, name in _STEPS:
         if seconds >= least:
             return f"{seconds / unit:.0f} {name}"
-    return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.2g} s"
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
 
 
-def to_the_second(moment: dt.datetime | None) -> str | None:
-    """A moment in UTC, to the second."""
-    return moment.astimezone(dt.UTC).strftime("%Y-%m-%d %H:%M:%S") if moment else None
+def second(moment: dt.datetime | None) -> str | None:
+    """A moment in UTC, to the second, without its year."""
+    return moment.astimezone(dt.UTC).strftime("%m-%d %H:%M:%S") if moment else None
 
 
-def to_the_millisecond(moment: dt.datetime | None) -> str | None:
-    """A stamp in UTC, to the millisecond: two of one file are often seconds or less apart."""
-    return moment.astimezone(dt.UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3] if moment else None
+def millisecond(moment: dt.datetime | None) -> str | None:
+    """A stamp likewise, to the millisecond: two of one file are often less than seconds apart."""
+    return moment.astimezone(dt.UTC).strftime("%m-%d %H:%M:%S.%f")[:-3] if moment else None
 
 
 def served_after(receipt: Mapping[str, Any]) -> str | None:

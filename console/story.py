@@ -14,7 +14,7 @@ from rich.text import Text
 
 from freshness.ledger.status import ConcernStatus, FileStatus
 
-from .cells import decision, served_after, span, to_the_millisecond, to_the_second
+from .cells import decision, millisecond, second, served_after, span
 from .output import ENDLESS, cell
 
 Story = Mapping[str, Sequence[Mapping[str, Any]]]
@@ -28,6 +28,7 @@ def tell(status: FileStatus, story: Story, living_workers: int) -> None:
     console = Console(width=None if sys.stdout.isatty() else ENDLESS, highlight=False, soft_wrap=False)
     for line in _head(status, living_workers):
         console.print(line)
+    console.print()
     console.print(_concerns(status))
     for each in status.concerns:
         if each.last_error and each.state != "fresh":
@@ -40,6 +41,7 @@ def tell(status: FileStatus, story: Story, living_workers: int) -> None:
     }
     for title, (shown, rows) in sections.items():
         if rows:
+            console.print()
             console.print(Text(f"{title}, newest first", style="bold"))
             console.print(_table([shown(row) for row in rows[:MOST_ROWS]]))
 
@@ -47,18 +49,18 @@ def tell(status: FileStatus, story: Story, living_workers: int) -> None:
 def _head(status: FileStatus, living_workers: int) -> Iterable[Text]:
     head = Text(f"{status.kind or 'file'} {cell(status.ref)} is ").append(status.state, style=_colour(status.state))
     if status.since:
-        head.append(f" since {to_the_second(status.since)} UTC{_ago(status, status.since)}")
+        head.append(f" since {cell(status.since)}{_ago(status, status.since)}")
     yield head
     if status.state == "fresh":
-        yield Text(f"Equal to MLM as of its stamp {cell(to_the_millisecond(status.mark))}.")
+        yield Text(f"Equal to MLM as of its stamp {cell(status.mark)}.")
     for why in _why(status):
         yield Text(why)
     if status.state == "stale" and not living_workers:
         yield Text("No worker is running: nothing is read until `freshness worker` runs.", style="red")
     if status.confirm_at and status.state != "stale":
-        yield Text(f"To be confirmed at {to_the_second(status.confirm_at)}.")
+        yield Text(f"To be confirmed at {cell(status.confirm_at)}.")
     stamps = {"mark": status.mark, "wanted": status.wanted, "captured": status.captured}
-    told = ", ".join(f"{name} {to_the_millisecond(stamp)}" for name, stamp in stamps.items() if stamp)
+    told = ", ".join(f"{name} {millisecond(stamp)}" for name, stamp in stamps.items() if stamp)
     yield Text(f"Stamps: {told or 'none seen yet'}. Orders: {status.ordered}, served {status.served}.")
 
 
@@ -82,7 +84,7 @@ def _concern(status: FileStatus, each: ConcernStatus) -> dict[str, Any]:
     return {
         "concern": each.concern,
         "state": Text(each.state, style=_colour(each.state)),
-        "held": to_the_millisecond(each.held),
+        "held": millisecond(each.held),
         "tries": each.attempts or None,
         "next try": f"in {span(each.next_try_at - status.as_of)}" if waits and each.next_try_at else None,
         "why": each.why,
@@ -91,8 +93,8 @@ def _concern(status: FileStatus, each: ConcernStatus) -> dict[str, Any]:
 
 def _order(row: Mapping[str, Any]) -> dict[str, Any]:
     placed, due = row["placed_at"], row["due_at"]
-    later = f"{span(due - placed)} later" if due > placed else "at once"
-    return {"order": row["number"], "placed": to_the_second(placed), "due": later, "cause": row["cause"]}
+    later = f"{span(due - placed)} later" if due - placed > dt.timedelta(milliseconds=1) else "at once"
+    return {"order": row["number"], "placed": second(placed), "due": later, "cause": row["cause"]}
 
 
 def _run(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -100,7 +102,7 @@ def _run(row: Mapping[str, Any]) -> dict[str, Any]:
     unread = ", ".join(f"{each.get('field')} unread" for each in row["unread"] or ())
     rows = ", ".join(f"{table} {number}" for table, number in changed.items())
     return {
-        "run ended": to_the_second(row["finished_at"]),
+        "run ended": second(row["finished_at"]),
         "concern": row["concern"],
         "order": row["order_number"],
         "took": span(row["finished_at"] - row["started_at"]),
@@ -111,7 +113,7 @@ def _run(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _receipt(row: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        "received": to_the_second(row["received_at"]),
+        "received": second(row["received_at"]),
         "event": row["event_type"],
         "decision": decision(row),
         "order": row["order_number"],
@@ -123,7 +125,7 @@ def _receipt(row: Mapping[str, Any]) -> dict[str, Any]:
 def _own_write(row: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "own write": row["id"],
-        "registered": to_the_second(row["registered_at"]),
+        "registered": second(row["registered_at"]),
         "capture": row["capture"],
         "what became of it": _what_became(row),
     }
@@ -133,7 +135,7 @@ def _what_became(row: Mapping[str, Any]) -> str:
     if row["abandoned_at"]:
         return "never exited: ended by the sweep, ordered"
     if row["captured_at"]:
-        return f"captured at {to_the_second(row['captured_at'])}"
+        return f"captured at {second(row['captured_at'])}"
     closed = "closed by another write or a read, " if row["closed_at"] else ""
     if not row["exited_at"]:
         return f"{closed}not exited yet"
@@ -147,7 +149,7 @@ def _what_became(row: Mapping[str, Any]) -> str:
 def _table(rows: Sequence[Mapping[str, Any]]) -> Table:
     """These rows, all of the same keys, as columns; one in which nothing stands is left out."""
     names = [name for name in rows[0] if any(row[name] not in (None, "") for row in rows)]
-    shown = Table(*names, box=SIMPLE_HEAD, pad_edge=False)
+    shown = Table(*names, box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for row in rows:
         cells = (row[name] for name in names)
         shown.add_row(*(each if isinstance(each, Text) else Text(cell(each)) for each in cells))

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from console.cells import decision, served_after, to_the_second
+from console.cells import decision, second, served_after
 from console.opening import open_house
 from console.output import json_option, show
 from console.parameters import ref, when
@@ -50,7 +50,7 @@ def command(as_json: bool, **wanted: Any) -> None:
 def _shown(receipt: dict[str, Any]) -> dict[str, Any]:
     return {
         "id": receipt["id"],
-        "received": to_the_second(receipt["received_at"]),
+        "received": second(receipt["received_at"]),
         "ref": receipt["reference_number"],
         "event": receipt["event_type"],
         "decision": decision(receipt),

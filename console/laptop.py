@@ -15,7 +15,6 @@ import os
 import secrets
 import socket
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -25,8 +24,9 @@ from typing import TextIO
 import httpx
 
 from freshness.errors import SettingError
-from freshness.ledger import imports
+from freshness.ledger import workers
 from freshness.settings import Settings, load
+from jobs import log
 from jobs.house import House
 from migrations.upgrade import upgrade
 from mlm_client.sandbox.server import CLIENT_ID, CLIENT_SECRET, LOAN_PATH, TOKEN_PATH
@@ -43,8 +43,6 @@ WORKERS = 2
 
 #: Where our packages lie: the clone, or the directory that they are installed in.
 HERE = Path(__file__).parents[1]
-
-_WORKERS_BEATING = "SELECT count(*) FROM workers WHERE beat_at > mlm_now() - interval '3 seconds'"
 
 _KNOWN_FILES = "SELECT ref FROM file_freshness WHERE deleted_at IS NULL"
 
@@ -85,6 +83,7 @@ def running(environ: Mapping[str, str], out: TextIO, *, any_port: bool = False) 
     _bind(given.host, given.port).close()
     with embedded(durable=False, database_url=given.database_url, redis_url=given.redis_url) as servers:
         upgrade(servers.database_url)
+        log.configure("up")
         sandbox_port = _free_port("127.0.0.1", SANDBOX_PORT if not any_port else 0)
         sandbox_url = f"http://127.0.0.1:{sandbox_port}" if with_sandbox else None
         if servers.postgresql:
@@ -107,30 +106,6 @@ def running(environ: Mapping[str, str], out: TextIO, *, any_port: bool = False) 
             house.engine.dispose()
 
 
-def import_files(house: House, refs: list[str], advance: Callable[[int], None] = lambda more: None) -> imports.Progress:
-    """Import these files and return once every one is served or given up. `advance` hears how many more are served."""
-    with house.engine.begin() as conn:
-        run, _ = imports.start_or_resume(conn, refs)
-    while True:
-        with house.engine.begin() as conn:
-            rings = imports.order_next(conn, run)
-        if not rings:
-            break
-        house.bell(rings)
-    seen = 0
-    while True:
-        with house.engine.begin() as conn:
-            progress = imports.progress(conn, run)
-        advance(progress.served - seen)
-        seen = progress.served
-        if progress.served + progress.given_up >= progress.total:
-            break
-        time.sleep(0.05)
-    with house.engine.begin() as conn:
-        imports.finish(conn, run)
-    return progress
-
-
 def kept_key(environ: Mapping[str, str]) -> Path:
     """Where the key for SSNs and account numbers is kept for a database that outlives the run: the user's cache.
 
@@ -138,6 +113,21 @@ def kept_key(environ: Mapping[str, str]) -> Path:
     """
     cache = environ.get("XDG_CACHE_HOME") or Path(environ.get("HOME") or "~").expanduser() / ".cache"
     return Path(cache) / "mlm-freshness" / "field_keys"
+
+
+def key_at(path: Path) -> str:
+    """The key that is kept there, made by the first who asks."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            with open(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
+                file.write(_new_key())
+        except FileExistsError:
+            pass
+        return path.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        why = f"is not set, and none can be kept in {path} ({type(error).__name__})"
+        raise SettingError("FIELD_KEYS", why) from None
 
 
 def _made_up(given: Settings, environ: Mapping[str, str], with_sandbox: bool) -> dict[str, str]:
@@ -152,23 +142,8 @@ def _made_up(given: Settings, environ: Mapping[str, str], with_sandbox: bool) ->
     if not given.portal_api_token:
         made_up["PORTAL_API_TOKEN"] = secrets.token_urlsafe(16)
     if not given.field_keys:
-        made_up["FIELD_KEYS"] = _key_of(kept_key(environ)) if given.database_url else _new_key()
+        made_up["FIELD_KEYS"] = key_at(kept_key(environ)) if given.database_url else _new_key()
     return made_up
-
-
-def _key_of(path: Path) -> str:
-    """The key that is kept there, made by the first who asks."""
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        try:
-            with open(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
-                file.write(_new_key())
-        except FileExistsError:
-            pass
-        return path.read_text().strip()
-    except (OSError, UnicodeDecodeError) as error:
-        why = f"is not set, and none can be kept in {path} ({type(error).__name__})"
-        raise SettingError("FIELD_KEYS", why) from None
 
 
 def _new_key() -> str:
@@ -187,7 +162,7 @@ def _children(laptop: Laptop) -> list[Child]:
     ready = f"{laptop.receiver_url}/readyz"
     children.append(_child(laptop, "receiver", ["receiver", "--grace", "5"], lambda: _answers(ready)))
     for number in range(1, WORKERS + 1):
-        last = (lambda: _workers(laptop) >= WORKERS) if number == WORKERS else None
+        last = (lambda: _living(laptop) >= WORKERS) if number == WORKERS else None
         children.append(_child(laptop, f"worker {number}", ["worker", "--grace", "5"], last))
     children.append(_child(laptop, "scheduler", ["scheduler"], None))
     return children
@@ -220,9 +195,9 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _workers(laptop: Laptop) -> int:
+def _living(laptop: Laptop) -> int:
     with laptop.house.engine.begin() as conn:
-        return int(conn.exec_driver_sql(_WORKERS_BEATING).scalar_one())
+        return workers.living(conn)
 
 
 def _reachable(host: str) -> str:

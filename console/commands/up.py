@@ -14,7 +14,8 @@ from collections import deque
 
 import click
 
-from console.laptop import WORKERS, Laptop, import_files, running
+from console import importing
+from console.laptop import WORKERS, Laptop, running
 from console.output import json_option, lines, plain, progress, say
 from console.processes import ended_by_signals
 from freshness.settings import SETTINGS
@@ -38,15 +39,22 @@ def _stay(as_json: bool) -> int:
     out = ForPeople(show=True)
     with ended_by_signals(), running(os.environ, out) as laptop:
         if laptop.sandbox_url:
-            files = laptop.sandbox_files()
-            with progress("Files", len(files)) as advance:
-                import_files(laptop.house, files, advance)
+            _import(laptop)
         if as_json:
             lines([_places(laptop)])
         else:
             say(_page(laptop))
         threading.Event().wait()
     return 0
+
+
+def _import(laptop: Laptop) -> None:
+    """The sandbox begins anew with each start, and so does our copy of it."""
+    engine, files, served = laptop.house.engine, laptop.sandbox_files(), 0
+    with progress("Files", len(files)) as advance:
+        for reached in importing.follow(engine, laptop.house.bell, importing.begin(engine, files).run):
+            advance(reached.served - served)
+            served = reached.served
 
 
 def _act_out(as_json: bool) -> int:
@@ -94,7 +102,6 @@ def _page(laptop: Laptop) -> str:
     exports = " ".join(f"{name}={shlex.quote(laptop.made_up[name])}" for name in shown if name in laptop.made_up)
     ref = laptop.sandbox_files()[0] if laptop.sandbox_url else "REF"
     api, bearer = f"{laptop.receiver_url}/api/v1", '-H "Authorization: Bearer $PORTAL_API_TOKEN"'
-    program = "freshness" if shutil.which("freshness") else shlex.quote(sys.argv[0])
     tries = [
         ("Somebody edits an asset of a file in MLM (/api/knobs/help tells what else MLM can be made to do)",
          f"curl -X POST {laptop.sandbox_url}/api/files/{ref}/touch/assets" if laptop.sandbox_url else ""),
@@ -103,7 +110,8 @@ def _page(laptop: Laptop) -> str:
         ("Is our copy of it fresh, as of when, and if not, why?", f"curl {bearer} {api}/loans/{ref}/freshness"),
         ("What portal pages hear (leave it open, and edit something)", f"curl -N {bearer} {api}/events"),
         ("The tables that a portal reads", f"{_psql(laptop)} \"$DATABASE_URL\" -c '{SOME_COLUMNS}'"),
-        ("What the webhooks came to, and the story of one file", f"{program} receipts\n  {program} explain {ref}"),
+        ("What the webhooks came to", f"{_program()} receipts"),
+        ("The story of one file", f"{_program()} explain {ref}"),
     ]  # fmt: skip
     told = "\n\n".join(f"  # {what}\n  {line}" for what, line in tries if line)
     first = f"  export {exports}\n\n" if exports else ""
@@ -111,6 +119,14 @@ def _page(laptop: Laptop) -> str:
         f"\nEverything runs. Ctrl-C ends it, and takes away what it brought.\n\n{_what_runs(laptop)}\n\n"
         f"Try it, in another terminal:\n\n{first}{told}\n"
     )
+
+
+def _program() -> str:
+    """How `freshness` is called here."""
+    if shutil.which("freshness"):
+        return "freshness"
+    called = os.path.abspath(sys.argv[0])
+    return shlex.quote(called) if called.endswith("freshness") else f"{shlex.quote(sys.executable)} -m console"
 
 
 def _psql(laptop: Laptop) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from textwrap import fill
 
 from console.laptop import Laptop
 from console.output import lines, say, table
@@ -37,7 +38,7 @@ def act(laptop: Laptop, as_json: bool) -> bool:
     scene = Scene.of(laptop)
     deletion = steps.Deletion(scene)
     day: list[tuple[str, Callable[[], str]]] = [
-        ("25 files are imported", lambda: steps.importing(scene)),
+        ("25 files are imported", lambda: steps.import_all(scene)),
         ("A file is deleted in MLM, and is not purged on a webhook's word", deletion.begin),
         ("An outsider's edit in each of the nine concerns lands", lambda: steps.edits(scene)),
         ("An own write with capture is not chased, and is confirmed once quiet", lambda: steps.own_write(scene)),
@@ -46,7 +47,7 @@ def act(laptop: Laptop, as_json: bool) -> bool:
         ("Two edits seconds apart, slices reading apart: both land", lambda: steps.slices_apart(scene)),
         ("A lead follows its file, and becomes a loan", lambda: steps.lead_to_loan(scene)),
         ("Redis is flushed in mid-work: everything is current again", lambda: steps.redis_flushed(scene)),
-        ("The deleted file is purged once MLM has said so twice", deletion.finish),
+        ("The deleted file is purged once MLM has said so twice, a minute apart", deletion.finish),
         ("At the end of the day every copy equals MLM's file", lambda: steps.everything(scene)),
     ]
     told: list[Told] = []
@@ -77,7 +78,8 @@ def _show(told: Told, as_json: bool) -> None:
             [{"step": told.number, "name": told.step, "held": told.held, "seconds": told.seconds, "story": told.story}]
         )
     else:
-        say(f"    {'✓' if told.held else '✗'} {told.seconds:>5.1f} s   {told.story}")
+        head = f"    {'✓' if told.held else '✗'} {told.seconds:>5.1f} s   "
+        say(fill(told.story, 110, initial_indent=head, subsequent_indent=" " * len(head)))
 
 
 def _sum_up(told: list[Told], steps_in_all: int) -> None:

@@ -7,9 +7,12 @@ client, and the copy is read in PostgreSQL. Nothing waits for a fixed time: `unt
 from __future__ import annotations
 
 import datetime as dt
+import json
+import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -138,6 +141,41 @@ class Portal:
         return answer
 
 
+class Page:
+    """A portal's page: hears every announcement of the event stream from its opening on."""
+
+    def __init__(self, laptop: Laptop) -> None:
+        self._heard: list[tuple[str, str]] = []
+        self._open = threading.Event()
+        self._url = f"{laptop.receiver_url}/api/v1/events"
+        self._headers = {"Authorization": f"Bearer {laptop.settings.portal_api_token[0]}"}
+        threading.Thread(target=self._listen, name="page", daemon=True).start()
+        expect(self._open.wait(10), "the receiver opens an event stream")
+
+    def hears(self, kind: str, ref: str) -> None:
+        """Wait until an event of this kind was heard of this file."""
+        until(f"{ref}: a page hears {kind}", lambda: (kind, ref) in self._heard)
+
+    def counted(self) -> str:
+        """What was heard so far."""
+        counts = Counter(kind for kind, _ in self._heard)
+        return ", ".join(f"{kind} {count}" for kind, count in sorted(counts.items()))
+
+    def _listen(self) -> None:
+        timeout = httpx.Timeout(10, read=None)
+        with (
+            suppress(httpx.HTTPError),  # the receiver ends with the demo, or the demo tells what is missing
+            httpx.Client(headers=self._headers, trust_env=False, timeout=timeout) as http,
+            http.stream("GET", self._url) as response,
+        ):
+            for line in response.iter_lines():
+                if response.is_success:
+                    self._open.set()
+                if line.startswith("data: "):
+                    event = json.loads(line.removeprefix("data: "))
+                    self._heard.append((event["kind"], event.get("ref", "")))
+
+
 _RECEIPTS = """
 SELECT * FROM mlm_webhook_receipts WHERE reference_number = %(ref)s AND last_modified_text = ANY(%(stamps)s)
 ORDER BY received_at, id
@@ -238,6 +276,7 @@ class Scene:
     mlm: Mlm
     portal: Portal
     copy: Copy
+    page: Page
     loans: tuple[str, ...]
     leads: tuple[str, ...]
 
@@ -246,7 +285,7 @@ class Scene:
         """The scene on a laptop with a sandbox."""
         mlm = Mlm(str(laptop.sandbox_url))
         refs = {kind: tuple(f["ref"] for f in mlm.files() if f["kind"] == kind) for kind in ("loan", "lead")}
-        return cls(laptop, mlm, Portal(laptop), Copy(laptop), refs["loan"], refs["lead"])
+        return cls(laptop, mlm, Portal(laptop), Copy(laptop), Page(laptop), refs["loan"], refs["lead"])
 
     def equal(self, ref: str) -> None:
         """The file is fresh, and our copy equals what MLM has, in every concern."""

@@ -5,13 +5,12 @@ returns what happened in a line; `StepFailed` says what did not hold.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import Row
 
-from console.laptop import import_files
+from console import importing
 from freshness.concerns import ALL
 
 from .comparing import TABLE_OF
@@ -20,11 +19,13 @@ from .scene import Scene, StepFailed, expect, until
 Story = str
 
 
-def importing(scene: Scene) -> Story:
+def import_all(scene: Scene) -> Story:
     """Every file is imported, and equals MLM's."""
-    refs = [*scene.loans, *scene.leads]
-    progress = import_files(scene.laptop.house, refs)
-    expect(progress.served == len(refs), f"all {len(refs)} files are served ({progress.given_up} were given up)")
+    refs, house = [*scene.loans, *scene.leads], scene.laptop.house
+    begun = importing.begin(house.engine, refs)
+    *_, reached = importing.follow(house.engine, house.bell, begun.run)
+    short = importing.shortfalls(house.engine, begun.run)
+    expect(reached.served == len(refs) and not short, f"all {len(refs)} files are here (short: {short[:1]})")
     for ref in refs:
         scene.equal(ref)
     rows = scene.copy.rows(" UNION ALL ".join(f"SELECT count(*) AS n FROM {table}" for table in TABLE_OF.values()))  # noqa: S608
@@ -140,6 +141,7 @@ def lead_to_loan(scene: Scene) -> Story:
     expect(became == loan.id, "the lead's row says which loan it became")
     expect(people and kept == people, "its rows moved along and kept their ids")
     expect(not _ids(scene, "lead_id", lead.id), "nothing is left below the lead")
+    scene.page.hears("fresh", ref)
     answer = scene.portal.freshness("leads", ref)
     expect((answer["kind"], answer["state"]) == ("loan", "fresh"), "the lead's route answers with the loan")
     return f"lead {ref} is a loan, {len(kept)} rows moved along and kept their ids, the lead's route answers"
@@ -170,15 +172,15 @@ class Deletion:
         self._ref = scene.loans[5]
         self._began = scene.copy.now()
         self._stamp = ""
-        self._asked_at = time.monotonic()
 
     def begin(self) -> Story:
         """The webhook orders, MLM does not find it, and nothing is purged yet."""
+        self._began = self._scene.copy.now()
         self._stamp = self._scene.mlm.delete(self._ref)
         _is(self._scene.copy.receipts(self._ref, self._stamp)[0], "dispatched", "deleted_event")
         until(f"{self._ref}: MLM has said not found once", self._not_found)
         expect(self._children(), "nothing is purged on a webhook's word")
-        return f"MLM says not found; {self._children()} rows stay until it says so again in a minute (the last step)"
+        return f"MLM says not found; {self._children()} rows stay until it says so again in a minute"
 
     def finish(self) -> Story:
         """MLM has said so again; the children are gone, the row and its receipts are not."""
@@ -193,6 +195,7 @@ class Deletion:
         apart_s = (said[-1].started_at - said[0].started_at).total_seconds()
         expect(apart_s >= 60, f"MLM was asked twice, a minute apart (it was {apart_s:.1f} s)")
         expect(status.epoch > 1, "a new epoch")
+        self._scene.page.hears("purged", self._ref)
         return f"MLM said not found again {apart_s:.0f} s after the first time: purged, the row and its receipts stay"
 
     def _not_found(self) -> list[Row[Any]]:
@@ -214,10 +217,8 @@ def everything(scene: Scene) -> Story:
     outcomes = scene.copy.rows(
         "SELECT outcome || ' ' || count(*) AS told FROM mlm_webhook_receipts GROUP BY outcome ORDER BY outcome"
     )
-    return f"{len(files)} files equal in all nine concerns; receipts: {', '.join(row.told for row in outcomes)}"
-
-
-Step = tuple[str, Callable[[Scene], Story]]
+    told = ", ".join(row.told for row in outcomes)
+    return f"{len(files)} files equal in all nine concerns; receipts: {told}; a page heard {scene.page.counted()}"
 
 
 def _is(receipt: Row[Any], outcome: str, reason: str | None = None) -> None:

@@ -26,6 +26,7 @@ import httpx
 from freshness.errors import SettingError
 from freshness.ledger import workers
 from freshness.settings import Settings, load
+from hydrators.names import load_names
 from jobs import log
 from jobs.house import House
 from migrations.upgrade import upgrade
@@ -74,6 +75,7 @@ def running(environ: Mapping[str, str], out: TextIO, *, any_port: bool = False) 
         ConsoleError: a server or a process did not start, or the port is taken.
     """
     given = load(environ)
+    load_names(given.mlm_names)
     with_sandbox = not any(getattr(given, name.lower()) for name in MLM)
     if not with_sandbox:
         given.need(*MLM)

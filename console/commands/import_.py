@@ -109,7 +109,8 @@ def _tell(reached: Progress, short: list[Shortfall], resumed: bool, no_wait: boo
     else:
         bad = [f"{reached.missing} not in MLM"] if reached.missing else []
         bad += [f"{reached.given_up} given up"] if reached.given_up else []
-        say(f"{reached.served - reached.missing} of {_files(reached.total)} are here{''.join(f', {b}' for b in bad)}.")
+        here = f"{reached.served - reached.missing} of {_files(reached.total)} {'is' if reached.total == 1 else 'are'} here"
+        say(f"{', '.join([here, *bad])}.")
     if short:
         table((asdict(each) for each in short), ("ref", "why"))
 

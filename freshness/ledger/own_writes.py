@@ -86,7 +86,7 @@ _OWNER = {
 _SEED = """
 UPDATE file_freshness SET
     mark_seen_at = CASE WHEN %(v)s > coalesce(mark, '-infinity') THEN mlm_now() ELSE mark_seen_at END,
-    mark = greatest(mark, %(v)s), captured = greatest(captured, %(v)s)
+    mark = greatest(mark, %(v)s), captured = greatest(captured, %(v)s), confirm_at = NULL
 WHERE id = %(file_id)s
 """
 
@@ -195,7 +195,7 @@ def seed_mark(conn: Connection, rules: Rules, file: FileRef, stamp_text: str | N
     file_under_lock(conn, file_id)
     v = stamp.truncate(read.instant, resolution_in_force(conn, rules))
     conn.exec_driver_sql(_SEED, {"file_id": file_id, "v": v})
-    unconfirmed.note(conn, rules, file_id)
+    unconfirmed.note(conn, rules, file_id)  # sets `confirm_at` anew: quiet counts from here
     return Exited("nothing")
 
 

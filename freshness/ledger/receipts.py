@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import IntegrityError
 
 _COUNT_ROWS = """
 UPDATE mlm_webhook_receipts SET rows_changed = rows_changed + %(rows)s,
@@ -36,6 +37,8 @@ WHERE (%(reference)s::text IS NULL OR reference_number = %(reference)s)
   AND (NOT %(unserved)s OR (order_number IS NOT NULL AND served_at IS NULL))
 ORDER BY received_at DESC, id DESC LIMIT %(limit)s
 """  # noqa: S608 - column names of ours
+
+_MAKE_WEEK = "SELECT mlm_make_receipt_weeks((mlm_now() AT TIME ZONE 'UTC')::date + %(days)s::int, 1)"
 
 _PARTITIONS = """
 SELECT c.relname AS name, pg_get_expr(c.relpartbound, c.oid) AS bound FROM pg_inherits i
@@ -110,11 +113,11 @@ def listed(conn: Connection, wanted: Filter) -> list[dict[str, Any]]:
 
 
 def make_weeks_ahead(conn: Connection, weeks: int = 5) -> int:
-    """Make the partitions of this week and the next ones; how many were new."""
-    made = conn.exec_driver_sql(
-        "SELECT mlm_make_receipt_weeks((mlm_now() AT TIME ZONE 'UTC')::date, %(weeks)s)", {"weeks": weeks}
-    )
-    return int(made.scalar_one())
+    """Make the partitions of this week and the next ones; how many were new.
+
+    A week that the default partition has receipts of already (the schedule stood still) is left to it.
+    """
+    return sum(_make_week(conn, ahead) for ahead in range(weeks))
 
 
 def prune(conn: Connection, older_than: dt.timedelta) -> Pruned:
@@ -130,6 +133,14 @@ def prune(conn: Connection, older_than: dt.timedelta) -> Pruned:
         for statement in (_PRUNE_ROWS, _PRUNE_RUNS, _PRUNE_ORDERS, _PRUNE_OWN_WRITES, _PRUNE_REFUSED)
     )
     return Pruned(tuple(dropped), *rest)
+
+
+def _make_week(conn: Connection, ahead: int) -> int:
+    try:
+        with conn.begin_nested():
+            return int(conn.exec_driver_sql(_MAKE_WEEK, {"days": 7 * ahead}).scalar_one())
+    except IntegrityError:
+        return 0
 
 
 def _weeks_before(conn: Connection, before: dt.datetime) -> list[str]:

@@ -26,7 +26,9 @@ def _shared_engine(_admin: psycopg.Connection) -> Iterator[sa.Engine]:
     _admin.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template)))
     url = sa.make_url(os.environ["MLM_TEST_DATABASE_URL"]).set(database=name)
     engine = sa.create_engine(
-        driver_url(url.render_as_string(hide_password=False)), pool_size=5, connect_args={"options": "-c timezone=UTC"}
+        driver_url(url.render_as_string(hide_password=False)),
+        pool_size=5,
+        connect_args={"options": "-c timezone=UTC -c lock_timeout=20s"},
     )
     yield engine
     engine.dispose()

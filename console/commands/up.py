@@ -78,6 +78,8 @@ def _act_out(as_json: bool) -> int:
             if not held and not ended.by:
                 for line in out.last:
                     click.echo(line, err=True)
+    if ended.by and not held:
+        click.echo("Broken off.", err=True)
     return 0 if held else 1
 
 

@@ -224,7 +224,7 @@ class Copy:
             found = self.rows(_RECEIPTS, ref=ref, stamps=list(stamps))
             return found if {row.last_modified_text for row in found} == set(stamps) else None
 
-        return until(f"{ref}: a webhook for each of {len(stamps)} saves is received", look)
+        return until(f"{ref}: a receipt for the webhook of every save ({len(stamps)})", look)
 
     def served(self, ref: str, stamp: str) -> Row[Any]:
         """The receipt of this stamp, once its order is served."""

@@ -5,7 +5,8 @@
     ├── CannotStart     a server was started and did not come up; the message carries the end of its log
     ├── NoAccount       we are root and there is no other user to run PostgreSQL as, or no place that user can reach
     ├── CannotListen    an address is taken, or is not ours
-    └── ChildFailed     a process of ours ended before it was ready
+    ├── ChildFailed     a process of ours ended before it was ready
+    └── StepFailed      a step of the demo did not hold; the message says what was expected
 
 All of them mean: stop. They are shown as one line, without a traceback.
 """
@@ -53,3 +54,7 @@ class ChildFailed(ConsoleError):
 
     def __init__(self, name: str, why: str) -> None:
         super().__init__(f"{name} {why} before it was ready")
+
+
+class StepFailed(ConsoleError):
+    """A step of the demo did not hold. What is shown are places, stamps and counts, never a borrower's value."""

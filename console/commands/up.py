@@ -100,27 +100,46 @@ def _places(laptop: Laptop) -> dict[str, str | None]:
 
 def _page(laptop: Laptop) -> str:
     """What runs where, and lines to copy."""
-    shown = ("DATABASE_URL", "REDIS_URL", "PORTAL_API_TOKEN")
-    exports = " ".join(f"{name}={shlex.quote(laptop.made_up[name])}" for name in shown if name in laptop.made_up)
-    ref = laptop.sandbox_files()[0] if laptop.sandbox_url else "REF"
-    api, bearer = f"{laptop.receiver_url}/api/v1", '-H "Authorization: Bearer $PORTAL_API_TOKEN"'
-    tries = [
-        ("Somebody edits an asset of a file in MLM (/api/knobs/help tells what else MLM can be made to do)",
-         f"curl -X POST {laptop.sandbox_url}/api/files/{ref}/touch/assets" if laptop.sandbox_url else ""),
-        ("MLM is to send what changes to, with a bearer of MLM_WEBHOOK_TOKEN",
-         "" if laptop.sandbox_url else f"{api}/loans/mlm/webhook"),
+    shown = [name for name in ("DATABASE_URL", "REDIS_URL", "PORTAL_API_TOKEN") if name in laptop.made_up]
+    exports = "".join(f"  export {name}={shlex.quote(laptop.made_up[name])}\n" for name in shown)
+    told = "\n\n".join(f"  # {what}\n  {line}" for what, line in [*_first_tries(laptop), *_tries(laptop)])
+    return (
+        f"\nEverything runs. Ctrl-C ends it, and takes away what it brought.\n\n{_what_runs(laptop)}\n\n"
+        f"Try it, in another terminal:\n\n{exports}\n{told}\n"
+    )
+
+
+def _first_tries(laptop: Laptop) -> list[tuple[str, str]]:
+    """What brings something to look at."""
+    if laptop.sandbox_url:
+        edited = f"curl -X POST {laptop.sandbox_url}/api/files/{_ref(laptop)}/touch/assets"
+        return [
+            ("Somebody edits an asset of a file in MLM", edited),
+            ("What else MLM can be made to do", f"curl {laptop.sandbox_url}/api/knobs/help"),
+        ]
+    webhook = "Where MLM is to send what changes, with a bearer of MLM_WEBHOOK_TOKEN"
+    if not laptop.settings.mlm_webhook_token:
+        webhook += " (which is not set: it answers 404)"
+    return [
+        ("Bring a file in, by its sLRefNm", f"{_program()} import REF"),
+        (webhook, f"{laptop.receiver_url}/api/v1/loans/mlm/webhook"),
+    ]
+
+
+def _tries(laptop: Laptop) -> list[tuple[str, str]]:
+    ref, api = _ref(laptop), f"{laptop.receiver_url}/api/v1"
+    bearer = '-H "Authorization: Bearer $PORTAL_API_TOKEN"'
+    return [
         ("Is our copy of it fresh, as of when, and if not, why?", f"curl {bearer} {api}/loans/{ref}/freshness"),
         ("What portal pages hear (leave it open, and edit something)", f"curl -N {bearer} {api}/events"),
         ("The tables that a portal reads", f"{_psql(laptop)} \"$DATABASE_URL\" -c '{SOME_COLUMNS}'"),
         ("What the webhooks came to", f"{_program()} receipts"),
         ("The story of one file", f"{_program()} explain {ref}"),
-    ]  # fmt: skip
-    told = "\n\n".join(f"  # {what}\n  {line}" for what, line in tries if line)
-    first = f"  export {exports}\n\n" if exports else ""
-    return (
-        f"\nEverything runs. Ctrl-C ends it, and takes away what it brought.\n\n{_what_runs(laptop)}\n\n"
-        f"Try it, in another terminal:\n\n{first}{told}\n"
-    )
+    ]
+
+
+def _ref(laptop: Laptop) -> str:
+    return laptop.sandbox_files()[0] if laptop.sandbox_url else "REF"
 
 
 def _program() -> str:

@@ -7,11 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from textwrap import fill
 
+from console.errors import StepFailed
 from console.laptop import Laptop
 from console.output import lines, say, table
 
 from . import steps
-from .scene import Scene, StepFailed
+from .scene import Scene
 
 #: What the demo runs with, so that a day takes a minute and a half. Everything else is as it comes.
 SETTINGS = {

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import httpx
 from sqlalchemy import Row
 
-from console.errors import ConsoleError
+from console.errors import StepFailed
 from console.laptop import Laptop
 from freshness.ledger.status import FileStatus, freshness_of
 from mlm_client.client import MlmClient
@@ -30,10 +30,6 @@ from .comparing import Difference, differences
 T = TypeVar("T")
 
 LOOK_EVERY_S = 0.02
-
-
-class StepFailed(ConsoleError):
-    """A step of the demo did not hold; the message says what was expected."""
 
 
 def until(what: str, look: Callable[[], T | None], within_s: float = 20.0) -> T:

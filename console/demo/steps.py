@@ -11,10 +11,11 @@ from typing import Any
 from sqlalchemy import Row
 
 from console import importing
+from console.errors import StepFailed
 from freshness.concerns import ALL
 
 from .comparing import TABLE_OF
-from .scene import Scene, StepFailed, expect, until
+from .scene import Scene, expect, until
 
 Story = str
 

@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, Engine, event
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, SessionTransaction, scoped_session
 
 from .bell import Bell, Ring, silent
 from .ledger import own_writes
@@ -30,6 +30,9 @@ from .rules import Rules
 from .tables.portal import Lead, Loan
 
 File = Loan | Lead | FileRef
+
+#: A session, or the registry of one for each thread.
+AnySession = Session | scoped_session[Session]
 
 
 @dataclass
@@ -49,17 +52,17 @@ def connect(rules: Rules, bell: Bell = silent) -> None:
 
 
 @contextmanager
-def own_write(session: Session, file: File, capture: bool = True) -> Iterator[int]:
+def own_write(session: AnySession, file: File, capture: bool = True) -> Iterator[int]:
     """Stand around every portal write to a mirrored column; yields the own write's id.
 
     `capture=False` for a write with dependents (loan amount), a document upload, a registration: its echo is to be
-    read. The exit is the last statement of the session's next commit; a block that raises, or a session that rolls
-    back, exits badly.
+    read. The exit is the last statement of the session's next commit; a block that raises, and a session or savepoint
+    that rolls back or is closed instead, exits badly.
 
     Raises:
         UnknownFile: there is no such loan or lead.
     """
-    ref = _ref(file)
+    session, ref = _own(session), _ref(file)
     engine = _engine(session)
     with engine.begin() as conn:
         own_write_id = own_writes.register(conn, _connected.rules, ref, capture)
@@ -71,7 +74,7 @@ def own_write(session: Session, file: File, capture: bool = True) -> Iterator[in
     _with_next_commit(session, engine, ref, own_write_id)
 
 
-def capture_mark(session: Session, file: File, since: dt.datetime | None = None) -> None:
+def capture_mark(session: AnySession, file: File, since: dt.datetime | None = None) -> None:
     """The short form, after a write whose local half is part of this session's transaction.
 
     `since`: when the write began. If a slice landed since, the file is ordered instead of captured.
@@ -80,17 +83,22 @@ def capture_mark(session: Session, file: File, since: dt.datetime | None = None)
         UnknownFile: there is no such loan or lead.
     """
     ref = _ref(file)
-    _before_next_commit(session, lambda conn: own_writes.capture_mark(conn, _connected.rules, ref, since))
+    _before_next_commit(_own(session), lambda conn: own_writes.capture_mark(conn, _connected.rules, ref, since))
 
 
-def seed_mark(session: Session, file: File, last_modified: str | None = None) -> None:
+def seed_mark(session: AnySession, file: File, last_modified: str | None = None) -> None:
     """After the portal created the file in MLM: its creation's webhook is not chased. Without a stamp it is read.
 
     Raises:
         UnreadableStamp: at the commit, if the text names no instant.
     """
     ref = _ref(file)
-    _before_next_commit(session, lambda conn: own_writes.seed_mark(conn, _connected.rules, ref, last_modified))
+    _before_next_commit(_own(session), lambda conn: own_writes.seed_mark(conn, _connected.rules, ref, last_modified))
+
+
+def _own(session: AnySession) -> Session:
+    """The session itself: hooks set on a registry would run in every session it ever makes."""
+    return session() if isinstance(session, scoped_session) else session
 
 
 def _ref(file: File) -> FileRef:
@@ -111,6 +119,8 @@ class _AtCommit:
     work: Callable[[Connection], Exited]
     on_rollback: Callable[[], None] | None = None
     rings: tuple[Ring, ...] = ()
+    #: The transaction or savepoint that it goes with.
+    within: SessionTransaction | None = None
 
 
 def _before_next_commit(session: Session, work: Callable[[Connection], Exited]) -> None:
@@ -137,7 +147,8 @@ def _attach(session: Session, item: _AtCommit) -> None:
         session.info["mlm_at_commit"] = []
         event.listen(session, "before_commit", _before_commit)
         event.listen(session, "after_commit", _after_commit)
-        event.listen(session, "after_rollback", _after_rollback)
+        event.listen(session, "after_transaction_end", _after_end)
+    item.within = session.get_nested_transaction() or session.get_transaction()
     session.info["mlm_at_commit"].append(item)
 
 
@@ -150,19 +161,25 @@ def _before_commit(session: Session) -> None:
 
 
 def _after_commit(session: Session) -> None:
-    if session.in_nested_transaction():
-        return
-    for item in _take(session):
-        _connected.bell(item.rings)
+    """A savepoint hands its items up; the transaction itself rings them."""
+    savepoint = session.get_nested_transaction()
+    for item in _take(session, savepoint or session.get_transaction()):
+        if savepoint is None:
+            _connected.bell(item.rings)
+        else:
+            item.within = savepoint.parent
+            session.info["mlm_at_commit"].append(item)
 
 
-def _after_rollback(session: Session) -> None:
-    for item in _take(session):
+def _after_end(session: Session, ended: SessionTransaction) -> None:
+    """Whatever has not gone with a commit by now was rolled back, by a rollback or by closing the session."""
+    for item in _take(session, ended):
         if item.on_rollback is not None:
             item.on_rollback()
 
 
-def _take(session: Session) -> list[_AtCommit]:
-    items = list(session.info["mlm_at_commit"])
-    session.info["mlm_at_commit"].clear()
-    return items
+def _take(session: Session, within: SessionTransaction | None) -> list[_AtCommit]:
+    items: list[_AtCommit] = session.info["mlm_at_commit"]
+    taken = [item for item in items if item.within is within]
+    items[:] = [item for item in items if item.within is not within]
+    return taken

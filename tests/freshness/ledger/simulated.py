@@ -160,7 +160,7 @@ class Ledger:
         """Commit a read, as `jobs` does: thrown away if it is older than what is held."""
         reading = self.reading(stamp, asked)
         with self.begin() as conn:
-            if not commits.is_worth_landing(conn, self.rules, lease, reading):
+            if not commits.is_worth_landing(self.rules, lease, reading):
                 return failures.thrown_away(conn, self.rules, lease, reading)
             conn.exec_driver_sql("SET LOCAL mlm.hydrating = 'on'")
             owner = owner or files.owner_of(lease.file) or self._new_loan(conn, lease.file.ref)

@@ -87,9 +87,9 @@ WHERE alike_at IS NULL OR (%(fraction)s AND auto_resolution_s > 0.004)
 """
 
 
-def is_worth_landing(conn: Connection, rules: Rules, lease: Lease, reading: Reading) -> bool:
+def is_worth_landing(rules: Rules, lease: Lease, reading: Reading) -> bool:
     """Whether the read is not older than what the concern holds; nobody else can move that while the lease is ours."""
-    return not _settle(rules, lease, reading, lease.file, lease.held, resolution_in_force(conn, rules)).throw_away
+    return not _settle(rules, lease, reading, lease.file, lease.held, lease.resolution_s).throw_away
 
 
 def commit_read(conn: Connection, rules: Rules, lease: Lease, reading: Reading, landed: Landed) -> Committed:
@@ -99,13 +99,15 @@ def commit_read(conn: Connection, rules: Rules, lease: Lease, reading: Reading, 
         LeaseLost: somebody else holds the slice, the epoch ended, or a newer read came first: roll back.
     """
     is_loan_fields = lease.concern is Concern.LOAN_FIELDS
-    v = stamp_of(rules, reading, resolution_in_force(conn, rules))
-    gone_back = v is not None and lease.held is not None and v < lease.held
-    mirror_mark(conn, landed.owner, v, back=gone_back, hydrated=is_loan_fields)
+    seen = stamp_of(rules, reading, lease.resolution_s)
+    gone_back = seen is not None and lease.held is not None and seen < lease.held
+    mirror_mark(conn, landed.owner, seen, back=gone_back, hydrated=is_loan_fields)
     own_writes.close_open(conn, lease.file.id)
     file, concerns = _lock_and_check(conn, rules, lease)
     row = concerns[lease.concern]
-    settlement = _settle(rules, lease, reading, file, row.held, resolution_in_force(conn, rules))
+    resolution_s = resolution_in_force(conn, rules)
+    v = stamp_of(rules, reading, resolution_s)
+    settlement = _settle(rules, lease, reading, file, row.held, resolution_s)
     if settlement.throw_away:
         raise LeaseLost(file.id, lease.concern, "a newer read landed first")
     became_loan = is_loan_fields and tie(conn, file, landed.owner)

@@ -37,6 +37,8 @@ class Lease:
     #: No call leaves before this: one resolution after `wanted` was first seen.
     read_not_before: dt.datetime | None
     attempts: int
+    #: The resolution in force then, in seconds.
+    resolution_s: float
     #: The file's own writes when the lease was taken: what exits after that may have written beside the read.
     writes: Seen
 
@@ -50,7 +52,7 @@ class NotNow:
 
 
 _TOUCH = """
-INSERT INTO file_concerns (file_id, concern) VALUES (%(file_id)s, %(concern)s)
+INSERT INTO file_concerns (file_id, concern) SELECT id, %(concern)s FROM file_freshness WHERE id = %(file_id)s
 ON CONFLICT (file_id, concern) DO UPDATE SET concern = excluded.concern
 """
 
@@ -74,7 +76,7 @@ def take(
 ) -> Lease | NotNow:
     """Take the slice if it may start now. The concern's row is locked first, so that of two takers one waits and
     then finds it leased; the file's row is read, not locked."""
-    if concern not in rules.active or file_row(conn, file_id) is None:
+    if concern not in rules.active:
         return NotNow(Wait.SERVED)
     conn.exec_driver_sql(_TOUCH, {"file_id": file_id, "concern": concern.value})
     file = file_row(conn, file_id)
@@ -86,6 +88,7 @@ def take(
     if (wait := why_not(state, file.now)) is not None:
         return NotNow(wait, _retry_at(wait, state.undue_until, row.next_try_at))
     parameters = {"file_id": file_id, "concern": concern.value, "token": token, "worker": worker}
+    resolution_s = resolution_in_force(conn, rules)
     seen = conn.exec_driver_sql(_TAKE, {**parameters, "now": file.now, "lease_s": rules.lease_s}).one()
     return Lease(
         file=file,
@@ -96,8 +99,9 @@ def take(
         epoch=file.epoch,
         held=row.held,
         started_at=file.now,
-        read_not_before=_read_not_before(file, resolution_in_force(conn, rules)),
+        read_not_before=_read_not_before(file, resolution_s),
         attempts=row.attempts,
+        resolution_s=resolution_s,
         writes=Seen(seen.newest, tuple(seen.under_way)),
     )
 

@@ -8,7 +8,7 @@ import re
 import click
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
-_AGE = re.compile(r"(\d{1,9})([smhdw])", re.ASCII)
+_AGE = re.compile(r"(\d{1,6})([smhdw])", re.ASCII)
 _LONGEST = dt.timedelta(days=36_500)
 LONGEST_REFERENCE = 100
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,7 +16,9 @@ from console.parameters import ref
 from console.processes import ended_by_signals
 from freshness.ledger import workers
 from freshness.ledger.imports import Progress, Shortfall
-from jobs.house import House
+
+if TYPE_CHECKING:
+    from jobs.house import House
 
 #: Where no bar can be shown, a line says this often how far it is.
 TELL_EVERY_S = 5.0
@@ -109,14 +112,18 @@ def _tell(reached: Progress, short: list[Shortfall], resumed: bool, no_wait: boo
     else:
         bad = [f"{reached.missing} not in MLM"] if reached.missing else []
         bad += [f"{reached.given_up} given up"] if reached.given_up else []
-        here = f"{reached.served - reached.missing} of {_files(reached.total)} {'is' if reached.total == 1 else 'are'} here"
-        say(f"{', '.join([here, *bad])}.")
+        here = f"{reached.served - reached.missing} of {_files(reached.total)}"
+        say(f"{', '.join([f'{here} {_are(reached.total)} here', *bad])}.")
     if short:
         table((asdict(each) for each in short), ("ref", "why"))
 
 
 def _files(number: int) -> str:
     return f"{number} file{'' if number == 1 else 's'}"
+
+
+def _are(number: int) -> str:
+    return "is" if number == 1 else "are"
 
 
 def _note(text: str) -> None:

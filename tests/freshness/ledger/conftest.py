@@ -9,12 +9,9 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 from psycopg import sql
-from simulated import Ledger
+from simulated import Ledger, empty
 
 from migrations.upgrade import driver_url
-
-#: Rows that a migration has put there.
-KEPT = ("alembic_version", "event_counter", "stamp_calibration")
 
 
 @pytest.fixture(scope="session")
@@ -38,16 +35,7 @@ def _shared_engine(_admin: psycopg.Connection) -> Iterator[sa.Engine]:
 @pytest.fixture
 def engine(_shared_engine: sa.Engine) -> sa.Engine:
     """An engine on a database that is migrated and empty."""
-    with _shared_engine.begin() as conn:
-        tables = conn.exec_driver_sql(
-            "SELECT quote_ident(relname) FROM pg_class WHERE relkind IN ('r', 'p') AND NOT relispartition "
-            "AND relnamespace = 'public'::regnamespace AND relname <> ALL (%(kept)s) ORDER BY relname = 'audit_log'",
-            {"kept": list(KEPT)},
-        )
-        for table in tables.scalars().all():
-            conn.exec_driver_sql(f"DELETE FROM {table}")
-        conn.exec_driver_sql("UPDATE event_counter SET last_number = 0")
-        conn.exec_driver_sql("UPDATE stamp_calibration SET auto_resolution_s = 1, alike_at = NULL")
+    empty(_shared_engine)
     return _shared_engine
 
 

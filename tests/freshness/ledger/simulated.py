@@ -40,6 +40,23 @@ FEW = (LOAN_FIELDS, BORROWERS, ASSETS)
 
 LOT = Random(1)
 
+#: Rows that a migration has put there.
+KEPT = ("alembic_version", "event_counter", "stamp_calibration")
+
+
+def empty(engine: Engine) -> None:
+    """Take everything out of a database but what its migrations have put there."""
+    with engine.begin() as conn:
+        tables = conn.exec_driver_sql(
+            "SELECT quote_ident(relname) FROM pg_class WHERE relkind IN ('r', 'p') AND NOT relispartition "
+            "AND relnamespace = 'public'::regnamespace AND relname <> ALL (%(kept)s) ORDER BY relname = 'audit_log'",
+            {"kept": list(KEPT)},
+        )
+        for table in tables.scalars().all():
+            conn.exec_driver_sql(f"DELETE FROM {table}")
+        conn.exec_driver_sql("UPDATE event_counter SET last_number = 0")
+        conn.exec_driver_sql("UPDATE stamp_calibration SET auto_resolution_s = 1, alike_at = NULL")
+
 
 def at(seconds: float) -> dt.datetime:
     """The stamp so many seconds after noon."""

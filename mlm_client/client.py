@@ -20,10 +20,12 @@ from .polling import ModifiedFile, read_modified
 from .results import document
 from .saving import SaveContent, SaveResult, read_save
 from .soap import REFERENCE_PARAMETER, result_of, service
-from .ticket import Tickets
-from .transport import BeforeCall, Call, MlmTransport
+from .ticket import Ticket, Tickets
+from .transport import Call, MlmTransport
 
 T = TypeVar("T")
+
+BeforeCall = Callable[[str], AbstractContextManager[object]]
 
 #: `format` of Load and Save: LOXml (seen).
 _LOXML = 0
@@ -51,19 +53,19 @@ class MlmConfig:
 class _Wire:
     """What a process holds open: the pool of connections, the ticket, zeep's proxy."""
 
-    def __init__(self, config: MlmConfig, clock: Clock, before_call: BeforeCall) -> None:
+    def __init__(self, config: MlmConfig, clock: Clock) -> None:
         timeouts = Timeouts(config.connect_s, config.read_s, config.whole_s)
         self.http: httpx.Client = pool(timeouts)
         self.exchange = Exchange(self.http, timeouts, clock)
         self.tickets = Tickets(self.exchange, config.token_url, config.client_id, config.client_secret)
-        self.transport = MlmTransport(self.exchange, before_call)
+        self.transport = MlmTransport(self.exchange)
         self.service: Any = service(self.transport, config.loan_service_url, config.reference_parameter)
 
     def ask(self, call: Call, read: Callable[[str | None], T], arguments: Mapping[str, Any]) -> T:
         """Make the call once. Whatever way MLM says that it refuses the ticket, the next call gets another."""
         if any(isinstance(value, str) and writable(value) != value for value in arguments.values()):
             raise Rejected("an argument holds characters that XML cannot carry")
-        ticket = self.tickets.current(call.deadline)
+        ticket = self._ticket(call.deadline)
         try:
             with self.transport.during(call):
                 reply = getattr(self.service, call.operation)(sTicket=ticket.text, **arguments)
@@ -72,20 +74,27 @@ class _Wire:
             self.tickets.refused(ticket)
             raise
 
+    def _ticket(self, deadline: float) -> Ticket:
+        try:
+            return self.tickets.current(deadline)
+        except MlmError as error:
+            error.unasked = True
+            raise
+
 
 class MlmClient:
     """Speaks MLM for one process; any number of threads may share it. Connects at the first call, not before.
 
     A refused ticket is renewed and the call made once more; nothing else is tried again here. `before_call` is entered
-    around each HTTP call to the loan service, with the operation's name: whoever owns the calls' budget waits there
-    (signing in is not paced). What it raises passes through untouched.
+    around each call, with the operation's name, signing in and that second try included: whoever owns the calls'
+    budget waits there, and sees the `MlmError` that the call ends with. What it raises passes through untouched.
     """
 
     def __init__(
         self,
         config: MlmConfig,
         clock: Clock = time.monotonic,
-        before_call: Callable[[str], AbstractContextManager[object]] | None = None,
+        before_call: BeforeCall | None = None,
     ) -> None:
         self._config = config
         self._clock = clock
@@ -134,23 +143,31 @@ class MlmClient:
         wire = self._wire
         if wire is None:
             with self._lock:
-                wire = self._wire = self._wire or _Wire(self._config, self._clock, self._before_call)
+                wire = self._wire = self._wire or _Wire(self._config, self._clock)
         return wire
 
     def _call(self, operation: str, ref: str | None, read: Callable[[str | None], T], **arguments: Any) -> T:
-        """One call, once more with a new ticket if the first was refused; every error leaves with its call's name."""
+        """One call when it is our turn; every error leaves with its call's name."""
         try:
             wire = self._open()
-            call = Call(operation, wire.exchange.deadline())
-            try:
-                return wire.ask(call, read, arguments)
-            except SignInAgain:
-                return wire.ask(call, read, arguments)
+            with self._before_call(operation):
+                return _made(wire, Call(operation, wire.exchange.deadline()), ref, read, arguments)
         except MlmError as error:
             failure = error
         # Raised anew, outside of any handler: nothing of the answer hangs on it.
         failure.__context__ = None
-        raise failure.with_traceback(None).during(operation, ref)
+        raise failure.with_traceback(None)
+
+
+def _made(wire: _Wire, call: Call, ref: str | None, read: Callable[[str | None], T], arguments: Mapping[str, Any]) -> T:
+    """The call, once more with a new ticket if the first was refused."""
+    try:
+        try:
+            return wire.ask(call, read, arguments)
+        except SignInAgain:
+            return wire.ask(call, read, arguments)
+    except MlmError as error:
+        raise error.during(call.operation, ref) from None
 
 
 def _read_cleared(result: str | None) -> None:

@@ -31,8 +31,11 @@ class MlmError(Exception):
     """A call to MLM that brought no answer we can use.
 
     `why` is one of this package's own fixed phrases; `status` the HTTP status if there was one. `operation` and
-    `ref` are set by the client, once, on the way out.
+    `ref` are set by the client, once, on the way out. `unasked` says that nothing about any file had been asked yet:
+    there was no connection, or no sign-in, so the error cannot be the file's.
     """
+
+    unasked = False
 
     def __init__(self, why: str, status: int | None = None) -> None:
         super().__init__(why)
@@ -62,7 +65,11 @@ class Outage(Retry):
 
 
 class Throttled(Retry):
-    """MLM asks for fewer calls: 429, 503, or words to that effect."""
+    """MLM asks for fewer calls: 429, 503, or words to that effect. `retry_after_s` is how long it asks us to wait."""
+
+    def __init__(self, why: str, status: int | None = None, retry_after_s: float | None = None) -> None:
+        super().__init__(why, status)
+        self.retry_after_s = retry_after_s
 
 
 class TimedOut(Retry):

@@ -73,13 +73,13 @@ class Exchange:
                     response.charset_encoding,
                 )
         except httpx.ConnectTimeout:
-            error = TimedOut("no connection in time")
+            error = _unasked(TimedOut("no connection in time"))
         except httpx.TimeoutException:
             error = TimedOut("MLM did not answer in time")
         except httpx.DecodingError:
             error = UnreadableAnswer("the answer cannot be decompressed")
         except httpx.ConnectError:
-            error = Unreachable("no connection")
+            error = _unasked(Unreachable("no connection"))
         except httpx.TransportError:
             error = Unreachable("the connection broke")
         raise error  # outside the handler: httpx's errors hold the request, and so the secret or the ticket
@@ -99,6 +99,11 @@ class Exchange:
                 raise TimedOut("the whole call took too long")
             pieces.append(piece)
         return b"".join(pieces)
+
+
+def _unasked(error: MlmError) -> MlmError:
+    error.unasked = True
+    return error
 
 
 def pool(timeouts: Timeouts, connections: int = 64) -> httpx.Client:

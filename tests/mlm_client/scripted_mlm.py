@@ -121,7 +121,7 @@ def running() -> Iterator[ScriptedMlm]:
             body = self.rfile.read(int(self.headers["Content-Length"])).decode()
             say = mlm.answer(Asked(self.path, dict(self.headers), body))
             data = say.body.encode() if isinstance(say.body, str) else say.body
-            self.send_response(say.status)
+            self.send_response_only(say.status)  # without a Date of its own
             if say.content_type:
                 self.send_header("Content-Type", say.content_type)
             for name, value in say.headers.items():

@@ -15,6 +15,7 @@ import mlm_client
 from mlm_client import (
     ApplicantEdit,
     MlmClient,
+    MlmError,
     Question,
     SaveContent,
     SaveResult,
@@ -204,22 +205,54 @@ def test_credentials_that_are_refused_stop_the_call_before_it_is_made() -> None:
         assert mlm.calls == []
 
 
-def test_each_call_to_the_loan_service_waits_its_turn_and_signing_in_does_not() -> None:
-    turns: list[str] = []
+def test_a_call_takes_one_turn_for_signing_in_for_itself_and_for_its_second_try() -> None:
+    said: list[str] = []
 
     @contextmanager
     def turn(operation: str) -> Iterator[None]:
-        turns.append(f"{operation} begins")
+        said.append(f"{operation} begins")
         yield
-        turns.append(f"{operation} ends")
+        said.append(f"{operation} ends")
+
+    def sign_in(asked: Asked) -> Say:
+        said.append("signs in")
+        return token(f"t{len(mlm.sign_ins)}")
+
+    def call(asked: Asked) -> str:
+        said.append("is called")
+        return LOAN if "Bearer t2" in asked.body else "Invalid ticket"
 
     with connected() as (mlm, _):
         client = MlmClient(mlm.config(), before_call=turn)
-        mlm.on_call = lambda asked: LOAN if "Bearer t2" in asked.body else "Invalid ticket"
+        mlm.on_sign_in, mlm.on_call = sign_in, call
         client.load_by_ref("R1", ASK)
         client.close()
 
-    assert turns == ["LoadByRefNumber begins", "LoadByRefNumber ends"] * 2
+    twice = ["signs in", "is called"] * 2
+    assert said == ["LoadByRefNumber begins", *twice, "LoadByRefNumber ends"]
+
+
+@pytest.mark.parametrize("answer", [Say("", 503, None), "<Error>Loan not found</Error>", "Invalid ticket"])
+def test_the_turn_sees_the_error_that_the_call_ends_with_and_what_was_asked(answer: Say | str) -> None:
+    seen: list[MlmError] = []
+
+    @contextmanager
+    def turn(operation: str) -> Iterator[None]:
+        try:
+            yield
+        except MlmError as error:
+            seen.append(error)
+            raise
+
+    with connected() as (mlm, _):
+        client = MlmClient(mlm.config(), before_call=turn)
+        mlm.says(answer)
+        with pytest.raises(MlmError) as caught:
+            client.load_by_ref("R1", ASK)
+        client.close()
+
+    assert seen == [caught.value]
+    assert (seen[0].operation, seen[0].ref) == ("LoadByRefNumber", "R1")
 
 
 def test_what_the_turn_raises_passes_through_untouched_and_nothing_is_sent() -> None:

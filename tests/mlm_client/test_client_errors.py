@@ -202,3 +202,56 @@ def _stalled() -> Iterator[bytes]:
 
     threading.Event().wait(0.5)
     yield b"<"
+
+
+DATED = {"Date": "Tue, 06 Jan 2026 10:00:00 GMT", "Retry-After": "Tue, 06 Jan 2026 10:02:00 GMT"}
+
+
+@pytest.mark.parametrize(
+    ("headers", "wait_s"),
+    [
+        ({"Retry-After": "120"}, 120.0),
+        (DATED, 120.0),
+        (DATED | {"Retry-After": "Tue, 06 Jan 2026 09:00:00 GMT"}, 0.0),
+        (DATED | {"Retry-After": "soon"}, None),
+        ({"Retry-After": "-5"}, None),
+        ({}, None),
+    ],
+)
+@pytest.mark.parametrize("status", [429, 503])
+def test_how_long_mlm_asks_us_to_wait_comes_with_the_error(
+    pair: tuple[ScriptedMlm, MlmClient], status: int, headers: dict[str, str], wait_s: float | None
+) -> None:
+    mlm, client = pair
+    mlm.says(Say("", status, None, headers=headers))
+
+    with pytest.raises(Throttled) as caught:
+        client.load_by_ref("R000123", ASK)
+
+    assert caught.value.retry_after_s == wait_s
+
+
+def test_an_error_before_anything_was_asked_about_a_file_says_so() -> None:
+    with connected() as (mlm, _):
+        nowhere = MlmClient(mlm.config(loan_service_url="http://127.0.0.1:1/Loan.asmx"))
+        with pytest.raises(Unreachable) as unreachable:
+            nowhere.load_by_ref("R000123", ASK)
+
+        unsigned = MlmClient(mlm.config())
+        mlm.on_sign_in = lambda asked: html(500)
+        with pytest.raises(Outage) as no_sign_in:
+            unsigned.load_by_ref("R000123", ASK)
+
+    assert unreachable.value.unasked
+    assert no_sign_in.value.unasked
+
+
+@pytest.mark.parametrize("said", [html(500), html(503), Say("<a", length=4000)])
+def test_an_error_after_a_file_was_asked_for_may_be_the_files(pair: tuple[ScriptedMlm, MlmClient], said: Say) -> None:
+    mlm, client = pair
+    mlm.says(said)
+
+    with pytest.raises(Retry) as caught:
+        client.load_by_ref("R000123", ASK)
+
+    assert not caught.value.unasked

@@ -24,13 +24,17 @@ DELETED_EVENT = "deleted"
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One entry as it came. `fault` says why it is malformed (no object, no reference); then nothing else counts."""
+    """One entry as it came. `fault` says why it is malformed (no object, no reference); then nothing else counts.
+
+    `received_at` is for one that had to wait before it could be decided; None is now.
+    """
 
     reference: str | None
     loan_number: str | None
     event_type: str | None
     stamp_text: str | None
     fault: str | None = None
+    received_at: dt.datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +99,7 @@ FROM unnest(%(order_files)s::bigint[], %(numbers)s::bigint[], %(causes)s::text[]
 """
 
 _RECEIPT_COLUMNS = (
+    ("received_at", "timestamptz"),
     ("file_id", "bigint"),
     ("loan_id", "bigint"),
     ("lead_id", "bigint"),
@@ -110,8 +115,8 @@ _RECEIPT_COLUMNS = (
 )
 _NAMES = ", ".join(name for name, _ in _RECEIPT_COLUMNS)
 _RECEIPTS = f"""
-INSERT INTO mlm_webhook_receipts (received_at, {_NAMES})
-SELECT %(now)s, {_NAMES} FROM unnest({", ".join(f"%({name})s::{kind}[]" for name, kind in _RECEIPT_COLUMNS)})
+INSERT INTO mlm_webhook_receipts ({_NAMES})
+SELECT {_NAMES} FROM unnest({", ".join(f"%({name})s::{kind}[]" for name, kind in _RECEIPT_COLUMNS)})
     WITH ORDINALITY AS r ({_NAMES}, place) ORDER BY place
 """  # noqa: S608 - column names of ours
 
@@ -123,6 +128,7 @@ def receive(conn: Connection, rules: Rules, entries: Sequence[Entry]) -> Decided
 
     Files are locked in ascending id, so batches can't deadlock; entries of one file are decided in their order, each
     against what the one before has left. A malformed entry is a receipt of its own and costs no other anything.
+    When an entry was received is told by its receipt (never later than now) and decides nothing here.
     """
     if not entries:
         return Decided(0, 0, 0, 0, ())
@@ -140,7 +146,7 @@ def receive(conn: Connection, rules: Rules, entries: Sequence[Entry]) -> Decided
         if file is not None and decision.orders:
             _order(file, decision, exact)
         counts[decision.outcome.counted_as] += 1
-        _write(receipts, entry, exact, file, decision)
+        _write(receipts, entry, exact, file, decision, now)
     _store(conn, files, receipts, now)
     rings = tuple(_ring(file, resolution_s) for file in files.values() if file.orders)
     return Decided(len(entries), counts["dispatched"], counts["skipped"], counts["rejected"], rings)
@@ -210,9 +216,15 @@ def _order(file: _File, decision: Decision, exact: dt.datetime | None) -> None:
 
 
 def _write(
-    receipts: dict[str, list[Any]], entry: Entry, exact: dt.datetime | None, file: _File | None, decision: Decision
+    receipts: dict[str, list[Any]],
+    entry: Entry,
+    exact: dt.datetime | None,
+    file: _File | None,
+    decision: Decision,
+    now: dt.datetime,
 ) -> None:
     values = {
+        "received_at": min(entry.received_at or now, now),
         "file_id": file.id if file else None,
         "loan_id": file.loan_id if file else None,
         "lead_id": file.lead_id if file and file.loan_id is None else None,
@@ -245,7 +257,7 @@ def _store(conn: Connection, files: dict[str, _File], receipts: dict[str, list[A
             "causes": [order[2] for order in orders],
         }
         conn.exec_driver_sql(_UPDATE_FILES, parameters)
-    conn.exec_driver_sql(_RECEIPTS, {"now": now, **receipts})
+    conn.exec_driver_sql(_RECEIPTS, receipts)
 
 
 def _ring(file: _File, resolution_s: float) -> Ring:

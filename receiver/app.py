@@ -23,6 +23,7 @@ from freshness.settings import Settings
 
 from .desk import Desk
 from .doors import Door
+from .draining import Drain
 from .events import Events
 from .health import Health
 from .hub import Hub
@@ -30,6 +31,7 @@ from .openapi import document
 from .portal import Portal
 from .problems import Problem, Shield, answer
 from .refusals import Refusals
+from .spool import Spool
 from .webhook import Webhook
 
 
@@ -48,17 +50,22 @@ def make_app(
     `threads` requests are at the database at once, so the engine's pool should hold as many; more wait their turn.
     `redis_url` is where announcements ring; without it, or with it away, event streams look every 2 s. `more_routes`
     is where whoever composes adds what is not the receiver's own.
+
+    Raises:
+        SettingError: SPOOL_DIR is set, and is no place to write to.
     """
     desk = Desk(engine, rules, bell)
+    spool = Spool(settings.spool_dir) if settings.spool_dir else None
+    drain = Drain(spool, desk) if spool else None
     redis = _redis(redis_url)
     hub = Hub(engine, redis)
     mlm = Door.of(settings.mlm_webhook_token, settings.mlm_webhook_networks, settings.trusted_proxies)
     portal = Door.of(settings.portal_api_token)
     routes: list[BaseRoute] = [
-        *Webhook(mlm, desk, settings.mlm_webhook_keys, Refusals(engine)).routes(),
+        *Webhook(mlm, desk, settings.mlm_webhook_keys, Refusals(engine), spool).routes(),
         *Portal(portal, desk).routes(),
         *Events(portal, desk, hub).routes(),
-        *Health(engine, redis).routes(),
+        *Health(engine, redis, spool).routes(),
         Route("/openapi.json", _openapi, methods=["GET"]),
         *more_routes,
     ]
@@ -66,7 +73,7 @@ def make_app(
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         anyio.to_thread.current_default_thread_limiter().total_tokens = threads
-        async with hub.running():
+        async with hub.running(), drain.running() if drain else contextlib.nullcontext():
             yield
         if redis is not None:
             await redis.aclose()
@@ -78,15 +85,14 @@ def make_app(
         lifespan=lifespan,
     )
     app.router.redirect_slashes = False
-    app.state.hub = hub
+    app.state.ending = [hub.close, *([drain.stop] if drain else [])]
     return app
 
 
-def hub_of(app: Starlette) -> Hub:
-    """The hub of an app that `make_app` made."""
-    hub = app.state.hub
-    assert isinstance(hub, Hub)  # noqa: S101 - make_app put it there
-    return hub
+def begin_ending(app: Starlette) -> None:
+    """Tell what would not end by itself that the server stops: event streams, and the drain of the spool."""
+    for end in app.state.ending:
+        end()
 
 
 async def _openapi(_: Request) -> Response:

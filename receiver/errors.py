@@ -1,10 +1,12 @@
-"""What can be wrong with a body, as a tree.
+"""What can be wrong with a body, and with the disk that it waits on, as a tree.
 
     ReceiverError
-    └── BodyFault           give up: the same body will never be taken
-        ├── NotJson         it is no JSON text, and where it stops being one
-        ├── UnknownForm     it is JSON, but of no form that we know
-        └── TooMuch         it is larger than we take
+    ├── BodyFault           give up: the same body will never be taken
+    │   ├── NotJson         it is no JSON text, and where it stops being one
+    │   ├── UnknownForm     it is JSON, but of no form that we know
+    │   └── TooMuch         it is larger than we take
+    ├── Unspoolable         try again: PostgreSQL is away, and the disk does not take a batch either
+    └── TornBatch           give up: a batch on the disk is not whole
 
 None carries a value from the body: they say what is wrong and at which byte.
 """
@@ -35,3 +37,17 @@ class UnknownForm(BodyFault):
 
 class TooMuch(BodyFault):
     """The body, or the batch in it, is larger than we take."""
+
+
+class Unspoolable(ReceiverError):
+    """The disk does not take a batch that would wait there for PostgreSQL. It may later."""
+
+    def __init__(self) -> None:
+        super().__init__("neither the database nor the disk takes the batch; try again")
+
+
+class TornBatch(ReceiverError):
+    """A batch that waits on the disk is not whole."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name} is not whole")

@@ -1,7 +1,8 @@
 """Whether this process lives, and whether it can take a batch.
 
-Ready means that a batch would be answered 2xx: PostgreSQL can be reached, written to, and is migrated. Redis is
-reported and never required: its bells are rung again by the sweep.
+Ready means that a batch would be answered 2xx: PostgreSQL can be reached, written to, and is migrated; or there is a
+spool that can be written to. While batches wait in the spool, new ones go behind them, and PostgreSQL alone is not
+enough. Redis is reported and never required: its bells are rung again by the sweep.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from .desk import in_thread
+from .spool import Spool
 
 #: An answer to `/readyz` serves all who ask within this time: nobody can load PostgreSQL by asking.
 SERVES_S = 1.0
@@ -32,13 +34,14 @@ SELECT CASE WHEN current_setting('transaction_read_only')::boolean THEN 'read on
 
 
 class Health:
-    """The two routes. `redis` is None where none is configured."""
+    """The two routes. `redis` and `spool` are None where none is configured."""
 
-    def __init__(self, engine: Engine, redis: Redis | None) -> None:
+    def __init__(self, engine: Engine, redis: Redis | None, spool: Spool | None = None) -> None:
         self._engine = engine
         self._redis = redis
+        self._spool = spool
         self._asking = asyncio.Lock()
-        self._report: dict[str, str] = {}
+        self._report: dict[str, str | int] = {}
         self._until = 0.0
 
     def routes(self) -> list[Route]:
@@ -50,12 +53,14 @@ class Health:
         return JSONResponse({"status": "ok"})
 
     async def ready(self, _: Request) -> Response:
-        """200 if a batch would be taken, else 503; each part by name."""
+        """200 if a batch would be taken, else 503; each part by name, and how many batches wait or were set aside."""
         async with self._asking:
             if time.monotonic() >= self._until:
-                self._report = {"postgresql": await self._postgresql(), "redis": await self._ask_redis()}
+                spool = await in_thread(self._look_at_spool)
+                self._report = {"postgresql": await self._postgresql(), "redis": await self._ask_redis(), **spool}
                 self._until = time.monotonic() + SERVES_S
-        good = self._report["postgresql"] == "ok"
+        goes_to_postgresql = not self._report.get("spooled")
+        good = (goes_to_postgresql and self._report["postgresql"] == "ok") or self._report.get("spool") == "ok"
         status = HTTPStatus.OK if good else HTTPStatus.SERVICE_UNAVAILABLE
         headers = {} if good else {"Retry-After": "5"}
         return JSONResponse({"status": "ok" if good else "not ready", **self._report}, status, headers)
@@ -70,6 +75,16 @@ class Health:
     def _ask_postgresql(self) -> str:
         with self._engine.connect() as conn:
             return str(conn.exec_driver_sql(_CAN_TAKE_A_BATCH).scalar_one())
+
+    def _look_at_spool(self) -> dict[str, str | int]:
+        if self._spool is None:
+            return {}
+        try:
+            depth = self._spool.depth()
+        except OSError:
+            return {"spool": "cannot be read"}
+        said = "ok" if self._spool.is_writable() else "cannot be written to"
+        return {"spool": said, "spooled": depth.waiting, "set_aside": depth.aside}
 
     async def _ask_redis(self) -> str:
         if self._redis is None:

@@ -101,10 +101,18 @@ def _webhook() -> dict[str, Any]:
         "required": list(counts),
         "properties": {name: {"type": "integer", "minimum": 0} for name in counts},
     }
+    spooled = {
+        "type": "object",
+        "required": ["received", "spooled"],
+        "properties": {name: {"type": "integer", "minimum": 0} for name in ("received", "spooled")},
+    }
     body = {"anyOf": [{"type": "array", "items": entry}, entries, entry, wrapped]}
     post = _operation(
         "Changes in MLM, in a batch; answered after the commit",
-        {200: ("Every entry has its receipt", answer)},
+        {
+            200: ("Every entry has its receipt", answer),
+            202: ("PostgreSQL is away; the batch is on disk (SPOOL_DIR) and is decided once it is back", spooled),
+        },
         refused=(400, 401, 403, 404, 413, 422, 503),
         security="mlm",
         body=body,

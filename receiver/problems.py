@@ -23,10 +23,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from freshness.errors import UnknownFile, UnknownOwnWrite, UnreadableStamp
 
+from .errors import Unspoolable
+
 log = structlog.get_logger(__name__)
 
 RETRY_AFTER_S = 5
 _READ_ONLY = "25006"  # a standby, or a primary that has just become one
+#: Classes of SQLSTATE: connection, resources (disk, memory, connections), operator (shutdown, crash, starting up).
+_NO_SERVER = ("08", "53", "57")
+_CANCELLED = "57014"
 
 
 class Problem(Exception):
@@ -58,11 +63,30 @@ class Problem(Exception):
 
 def postgres_is_away(error: BaseException) -> bool:
     """Whether the database, not the request, is why a transaction failed: the same request may succeed later."""
-    if isinstance(error, (OperationalError, InterfaceError, PoolTimeout)):
+    if isinstance(error, (OperationalError, InterfaceError, PoolTimeout)) or is_read_only(error):
         return True
-    return isinstance(error, DBAPIError) and (
-        error.connection_invalidated or getattr(error.orig, "sqlstate", None) == _READ_ONLY
-    )
+    return isinstance(error, DBAPIError) and error.connection_invalidated
+
+
+def is_read_only(error: BaseException) -> bool:
+    """Whether the server we are connected to takes no writes: there may be another one by now under the same name."""
+    return isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) == _READ_ONLY
+
+
+def nobody_is_there(error: BaseException) -> bool:
+    """Whether there is no PostgreSQL to write to: none that answers, none that lets us in, or none that may write.
+
+    A lock or a statement that took too long is none of this, unless it took the connection with it: PostgreSQL is
+    there, and says no.
+    """
+    if isinstance(error, PoolTimeout) or is_read_only(error):
+        return True
+    if not isinstance(error, DBAPIError):
+        return False
+    sqlstate = getattr(error.orig, "sqlstate", None)
+    if sqlstate is None:
+        return isinstance(error, (OperationalError, InterfaceError))
+    return error.connection_invalidated or (sqlstate[:2] in _NO_SERVER and sqlstate != _CANCELLED)
 
 
 def problem_of(error: Exception) -> Problem:
@@ -77,6 +101,8 @@ def problem_of(error: Exception) -> Problem:
             return Problem(404, str(error))
         case UnreadableStamp():
             return Problem(422, str(error))
+        case Unspoolable():
+            return Problem(503, str(error))
         case _ if postgres_is_away(error):
             return Problem(503, "the database cannot be reached; try again")
         case _:

@@ -2,7 +2,7 @@
 
 It does not rewrite the client's address from `X-Forwarded-For` (`doors` does, for trusted proxies alone), logs no
 requests (a stream's ticket stands in its address) and does not name itself. A SIGTERM lets requests under way end,
-and event streams at once.
+and ends event streams at once.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import uvicorn
 from starlette.applications import Starlette
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from .app import hub_of
+from .app import begin_ending
 
 log = structlog.get_logger(__name__)
 
@@ -75,7 +75,7 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop: streams end, requests under way have `grace_s` seconds, then the app's own ending."""
-        hub_of(self._app).close()
+        begin_ending(self._app)
         await super().shutdown(sockets)
         self._captured_signals.clear()  # uvicorn would raise them again: a stop that was asked for is no failure
 

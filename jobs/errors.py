@@ -4,6 +4,7 @@
     ├── TryAgain          the same work may succeed later; its row is still due, the sweep rings again
     │   ├── PacingAway    Redis, which paces the calls to MLM, cannot be asked
     │   ├── NoPlace       no place for a call to MLM came free in time
+    │   ├── MlmAway       MLM is away or angry, and the circuit is open: no call may leave
     │   └── Stopping      the process is stopping, and the call had not begun
     └── Stop              this process cannot go on
         └── RedisLost     Redis stayed away longer than the client's retries; exit, and be started again
@@ -34,6 +35,14 @@ class NoPlace(TryAgain):
 
     def __init__(self, deadline_s: float) -> None:
         super().__init__(f"no place for a call to MLM came free within {deadline_s:g} s")
+
+
+class MlmAway(TryAgain):
+    """The circuit is open: MLM was away, or angry, a moment ago. The next call may leave in `wait_s`, as the probe."""
+
+    def __init__(self, wait_s: float) -> None:
+        super().__init__(f"MLM is away; the next call may leave in {wait_s:.1f} s")
+        self.wait_s = wait_s
 
 
 class Stopping(TryAgain):

@@ -31,7 +31,11 @@ RECEIPTS_KEPT = dt.timedelta(days=90)
 
 @dataclass(frozen=True)
 class Clerk:
-    """One process's handlers. `mlm` is the client for prompt calls: captures and confirmations go before slices."""
+    """One process's handlers. `mlm` is the client for prompt calls: captures and confirmations go before slices.
+
+    While `is_away` says that no call to MLM would leave, they do nothing: what is due stands in its rows, and the sweep
+    rings for it when MLM is back.
+    """
 
     engine: Engine
     rules: Rules
@@ -39,6 +43,7 @@ class Clerk:
     mlm: MlmClient
     bell: Bell
     announce: Callable[[], None]
+    is_away: Callable[[], bool]
 
     def handlers(self) -> Handlers:
         """These as the actors call them."""
@@ -66,6 +71,8 @@ class Clerk:
 
     def hydrate_concern(self, file_id: int, concern: Concern) -> None:
         """Run one slice, if it may start now, and ring for what hangs on it."""
+        if self.is_away():
+            return
         ended = self.slices.run(file_id, concern)
         if isinstance(ended, Committed):
             log.info("slice.ended", outcome=ended.outcome)
@@ -75,14 +82,16 @@ class Clerk:
 
     def capture(self, file_id: int, own_write_id: int) -> None:
         """Read the stamp after an own write, so that its echo is known."""
+        if self.is_away():
+            return
         with self.engine.begin() as conn:
             capture = captures.begin(conn, own_write_id)
         if capture is None:
             return
         try:
             text = self.mlm.read_stamp(capture.ref)
-        except mlm_errors.SignInFailed as error:
-            log.error("capture.not_signed_in", why=str(error))
+        except (mlm_errors.SignInFailed, TryAgain) as error:
+            log.info("capture.not_called", why=str(error))
             return
         except mlm_errors.MlmError as error:
             final = isinstance(error, mlm_errors.NotFound | mlm_errors.GiveUp)
@@ -90,13 +99,12 @@ class Clerk:
             log.warning("capture.failed", error=line)
             self._settle(lambda conn: captures.failed(conn, capture, line, final=final))
             return
-        except TryAgain as error:
-            log.info("capture.not_called", why=str(error))
-            return
         self._settle(lambda conn: captures.finish(conn, self.rules, capture, text))
 
     def confirm(self, file_id: int) -> None:
         """Read the stamp alone, and order whatever differs from it."""
+        if self.is_away():
+            return
         with self.engine.begin() as conn:
             asking = confirmations.begin(conn, file_id)
         if asking is None:
@@ -106,8 +114,11 @@ class Clerk:
         except mlm_errors.NotFound:
             self._settle(lambda conn: confirmations.not_found(conn, asking))
             return
-        except (mlm_errors.MlmError, TryAgain) as error:
+        except mlm_errors.MlmError as error:
             log.warning("confirmation.failed", error=f"{type(error).__name__}: {error}")
+            return
+        except TryAgain as error:
+            log.info("confirmation.not_called", why=str(error))
             return
         self._settle(lambda conn: confirmations.finish(conn, self.rules, asking, text))
 

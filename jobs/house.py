@@ -36,7 +36,7 @@ from .handlers import PRUNE_JOB, Clerk
 from .pacing import Pacer
 from .schedule import REAP_EVERY_S, Reaper, Tick
 from .slices import Slices
-from .sweeping import EVERY_S, TIDY_EVERY_S, Sweep
+from .sweeping import DEEP, EVERY_S, TIDY_EVERY_S, Sweep
 
 #: What PostgreSQL cuts off by itself: a statement, a wait for a lock, a transaction that nobody goes on with.
 DATABASE_OPTIONS = (
@@ -87,7 +87,7 @@ class House:
     @cached_property
     def broker(self) -> Broker:
         """The queues as workers and the schedule use them."""
-        return make_broker(self._redis_url, patient=True)
+        return make_broker(self._redis_url, patient=True, name=self.worker_id)
 
     @property
     def redis(self) -> redis.Redis:
@@ -101,7 +101,7 @@ class House:
 
     @cached_property
     def pacer(self) -> Pacer:
-        """The budget of calls to MLM, shared by all workers."""
+        """The budget of calls to MLM, and the circuit, shared by all workers."""
         return Pacer(
             self.redis,
             limit=self.settings.mlm_max_concurrency,
@@ -149,7 +149,8 @@ class House:
     def declare(self) -> None:
         """Declare the actors of a worker on the broker."""
         bell = make_bell(self.broker)
-        clerk = Clerk(self.engine, self.rules, self.slices, self.mlm(prompt=True), bell, self.announce)
+        prompt = self.mlm(prompt=True)
+        clerk = Clerk(self.engine, self.rules, self.slices, prompt, bell, self.announce, self.pacer.is_away)
         declare_actors(self.broker, clerk.handlers())
 
     def beat(self) -> None:
@@ -172,7 +173,8 @@ class House:
 
     def ticks(self) -> dict[str, Tick]:
         """What the schedule does, and how often."""
-        sweep = Sweep(self.engine, self.rules, self.redis, make_bell(self.broker), self.announce)
+        deep = max(DEEP, round(2 * EVERY_S * self.settings.mlm_rate))  # the queue must not run dry between two sweeps
+        sweep = Sweep(self.engine, self.rules, self.redis, make_bell(self.broker), self.announce, deep)
         return {
             "sweep": Tick(EVERY_S, sweep.ring_what_is_due),
             "tidy": Tick(TIDY_EVERY_S, sweep.tidy),

@@ -1,4 +1,4 @@
-"""Pacing: calls to MLM keep to a number under way and a rate, over all workers together.
+"""Pacing: calls to MLM keep to a number under way and a rate, and away from an MLM that is away, over all workers.
 
 One Lua script in Redis decides (`pacing.lua`), on Redis' clock. What it holds to:
 
@@ -6,11 +6,14 @@ One Lua script in Redis decides (`pacing.lua`), on Redis' clock. What it holds t
   calls, and a prompt call that waits has the next place.
 * In any window of t seconds at most `rate` × t + `burst` calls begin. The burst is a fifth of a second's calls, at
   least two; half of it is kept for prompt calls, so a prompt call begins at once while bulk calls use up the whole
-  rate. Prompt calls that use up the whole rate leave none for bulk calls.
+  rate. Prompt calls that use up the whole rate leave none for bulk calls. Signing in, and the second try after a
+  refused ticket, belong to the call.
+* While the circuit is open (`circuit`) no place is given, but one a window. Whether it opens or closes is decided with
+  the return of a place, by how its call ended.
 * A place is a lease of 6 s that `refresh` renews each second: a killed worker's places come free within 6 s.
 
 Keys in Redis: `mlm:pace:bulk`, `mlm:pace:prompt` (holders), `mlm:pace:due` (the rate), `mlm:pace:waits` (a prompt call
-waits). `FLUSHALL` forgets the rate's burst, and the holders until the next refresh.
+waits), and the circuit's. `FLUSHALL` forgets the rate's burst, and the holders until the next refresh.
 """
 
 from __future__ import annotations
@@ -24,10 +27,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import redis
+import structlog
 
-from .errors import NoPlace, PacingAway, Stopping
+from .circuit import ANSWERED, FAILED_KEY, OPEN_KEY, CircuitRules, Ending, ending_of
+from .errors import MlmAway, NoPlace, PacingAway, Stopping
 
-KEYS = ("mlm:pace:bulk", "mlm:pace:prompt", "mlm:pace:due", "mlm:pace:waits")
+log = structlog.get_logger(__name__)
+
+KEYS = ("mlm:pace:bulk", "mlm:pace:prompt", "mlm:pace:due", "mlm:pace:waits", OPEN_KEY, FAILED_KEY)
 
 #: Six refreshes: one that is late by a slow Redis or a busy interpreter does no harm.
 LEASE_S = 6.0
@@ -40,6 +47,14 @@ PROMPT_WAITS_MS = 100
 
 #: The longest sleep at once: a new rate, or a flush, is noticed within it.
 LONGEST_SLEEP_S = 1.0
+
+#: A process that heard that the circuit is open asks again after this long, so that work which cannot be done costs
+#: Redis nothing.
+REMEMBERED_S = 1.0
+
+# What the script answers: to "acquire", and to "release".
+_GRANTED, _WAIT, _AWAY = 0, 1, 2
+_OPENED, _CLOSED, _PROBE_FAILED, _IS_OPEN = 1, 2, 3, 4
 
 
 class Pacer:
@@ -57,6 +72,7 @@ class Pacer:
         rate: float,
         stop: threading.Event | None = None,
         lease_s: float = LEASE_S,
+        circuit: CircuitRules = CircuitRules(),  # noqa: B008  (frozen)
     ) -> None:
         self._client = client
         self._script = client.register_script(Path(__file__).with_suffix(".lua").read_text("utf-8"))
@@ -68,6 +84,8 @@ class Pacer:
         self.kept_burst = half_burst
         self._limit, self._interval_us = limit, math.ceil(1_000_000 / rate)
         self._lease_us = round(lease_s * 1_000_000)
+        self._circuit = circuit
+        self._away_until = 0.0  # by time.monotonic()
         self._stop = stop or threading.Event()
         self._held: dict[str, bool] = {}  # holder -> whether it is prompt
         self._holding = threading.Lock()
@@ -78,16 +96,30 @@ class Pacer:
     def place(self, *, prompt: bool, deadline_s: float) -> Iterator[None]:
         """Hold a place for one call to MLM while the block runs, after waiting for it `deadline_s` at most.
 
+        An `MlmError` that ends the block says how MLM is. If it finds the circuit open, or opens it, `MlmAway` is
+        raised in its place: the failure is MLM's and not to be held against the work. Only `SignInFailed` is let
+        through.
+
         Raises:
             NoPlace: none came free in time.
+            MlmAway: the circuit is open; raised at once, whatever the deadline.
             PacingAway: Redis cannot be asked.
             Stopping: the process is stopping.
         """
         holder = self._wait(prompt, time.monotonic() + deadline_s, deadline_s)
         try:
             yield
-        finally:
-            self._release(holder)
+        except BaseException as error:
+            ending = ending_of(error)
+            away_s = self._release(holder, ending)
+            if away_s is not None and ending.kind == "away":
+                raise MlmAway(away_s) from None
+            raise
+        self._release(holder, ANSWERED)
+
+    def is_away(self) -> bool:
+        """Whether this process heard within the last second that the circuit is open: no call would leave now."""
+        return time.monotonic() < self._away_until
 
     def refresh(self) -> None:
         """Renew the leases of all places held here. Call it each second; it never raises.
@@ -98,7 +130,7 @@ class Pacer:
             if self._held:
                 bulk = [holder for holder, prompt in self._held.items() if not prompt]
                 prompt = [holder for holder, prompt in self._held.items() if prompt]
-                self._script(keys=KEYS, args=["refresh", self._lease_us, len(bulk), *bulk, *prompt])
+                self._ask("refresh", len(bulk), *bulk, *prompt)
 
     def _wait(self, prompt: bool, ends: float, deadline_s: float) -> str:
         turn = self._turns[prompt]
@@ -109,11 +141,13 @@ class Pacer:
                 if self._stop.is_set():
                     raise Stopping
                 holder = str(uuid.uuid4())
-                wait_s = self._ask(holder, prompt)
-                if wait_s == 0:
+                said, wait_s = self._acquire(holder, prompt)
+                if said == _GRANTED:
                     with self._holding:
                         self._held[holder] = prompt
                     return holder
+                if said == _AWAY:
+                    raise MlmAway(self._hear_of_away(wait_s))
                 left_s = ends - time.monotonic()
                 if left_s <= 0:
                     raise NoPlace(deadline_s)
@@ -121,20 +155,37 @@ class Pacer:
         finally:
             turn.release()
 
-    def _ask(self, holder: str, prompt: bool) -> float:
-        """0 if granted, else after how many seconds to ask again."""
-        args: list[str | int] = [
-            *("acquire", self._lease_us, holder, int(prompt), self._limit, self.kept_places),
-            *(self._interval_us, self.burst, self.kept_burst),
-            *((PROMPT_POLL_MS if prompt else BULK_POLL_MS) * 1000, PROMPT_WAITS_MS),
-        ]
+    def _acquire(self, holder: str, prompt: bool) -> tuple[int, float]:
+        """What the script says, and after how many seconds to ask again."""
+        poll_us = (PROMPT_POLL_MS if prompt else BULK_POLL_MS) * 1000
+        places = (int(prompt), self._limit, self.kept_places)
+        rate = (self._interval_us, self.burst, self.kept_burst)
         try:
-            return int(self._script(keys=KEYS, args=args)) / 1_000_000
+            return self._ask("acquire", holder, *places, *rate, poll_us, PROMPT_WAITS_MS)
         except redis.RedisError as error:
             raise PacingAway(error) from None
 
-    def _release(self, holder: str) -> None:
+    def _release(self, holder: str, ending: Ending) -> float | None:
+        """Give a place back and say how its call ended. Seconds until the next probe if the circuit is open now."""
         with self._holding:
-            prompt = self._held.pop(holder)
-        with suppress(redis.RedisError):  # else the lease ends by itself
-            self._client.zrem(KEYS[prompt], holder)
+            del self._held[holder]
+        try:
+            what, seconds = self._ask("release", holder, *self._circuit.weighing(ending))
+        except redis.RedisError:  # the place's lease ends by itself; of this call the circuit does not hear
+            return None
+        if what == _CLOSED:
+            self._away_until = 0.0
+            log.info("circuit.closed", open_s=round(seconds, 3))
+        if what in (_OPENED, _PROBE_FAILED):
+            tell = log.error if ending.kind == "refused" else log.warning
+            tell(f"circuit.{ending.kind}", why=ending.why, opened=what == _OPENED, next_probe_s=round(seconds, 3))
+        return self._hear_of_away(seconds) if what in (_OPENED, _PROBE_FAILED, _IS_OPEN) else None
+
+    def _hear_of_away(self, wait_s: float) -> float:
+        self._away_until = time.monotonic() + min(wait_s, REMEMBERED_S)
+        return wait_s
+
+    def _ask(self, *args: str | int) -> tuple[int, float]:
+        """What the script answers: a number, and seconds."""
+        what, us = self._script(keys=KEYS, args=[args[0], self._lease_us, *args[1:]])
+        return what, us / 1_000_000

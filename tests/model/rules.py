@@ -1,7 +1,7 @@
 """The rules under exploration: the product's own decision functions behind small integers, and the seed's rule.
 
-Stamps are 0, 1, 2, …; 0 is "none yet". They become instants only here, where the real functions are called, and every
-call is remembered: a model asks the same few thousand questions millions of times.
+Stamps are 0, 1, 2, …; everything begins with 0. They become instants only here, where the real functions
+are called, and every call is remembered: a model asks the same few thousand questions millions of times.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ LATER = EPOCH + dt.timedelta(days=9)
 RESOLUTION_S, READ_LAG_S = 0.004, 600.0
 
 
-def instant(stamp: int) -> dt.datetime | None:
+def instant(stamp: int) -> dt.datetime:
     """The instant of a model's stamp."""
-    return EPOCH + dt.timedelta(seconds=stamp) if stamp else None
+    return EPOCH + dt.timedelta(seconds=stamp)
 
 
 class Ours:
@@ -40,8 +40,8 @@ class Ours:
             ordered=ordered,
             wanted=instant(wanted),
             captured=instant(captured),
-            least_held=_least([instant(h) for h in held]),
-            least_held_served=_least(up_to_date),
+            least_held=min(instant(h) for h in held),
+            least_held_served=min(up_to_date, default=None),
             all_stale=not up_to_date,
             unstamped=False,
         )
@@ -52,7 +52,7 @@ class Ours:
     def commit(v: int, need: int, held: int, captured: int) -> str:
         """What becomes of a read with stamp v: thrown away, unserved or served."""
         standing = Standing(instant(held), instant(captured), None, None, None, None, None)
-        read = Read(instant(v) or EPOCH, LATER, LATER)
+        read = Read(instant(v), LATER, LATER)
         terms = Terms(order=1, need=instant(need), behind_since=None)
         done = settle(terms, read, standing, resolution_s=RESOLUTION_S, read_lag_s=READ_LAG_S)
         assert not done.new_epoch
@@ -64,7 +64,7 @@ class Ours:
     def confirms(v: int, ordered: int, mark: int, wanted: int, held: tuple[int, ...], served: tuple[int, ...]) -> bool:
         """Whether a confirmation that reads v orders."""
         found = confirm(
-            instant(v) or EPOCH,
+            instant(v),
             [HeldBy(instant(h), s < ordered, given_up=False) for h, s in zip(held, served, strict=True)],
             mark=instant(mark),
             wanted=instant(wanted),
@@ -84,8 +84,3 @@ class Ours:
             holdings, ordered=ordered, newest=instant(newest), deleted=False, unstamped=False, write_under_way=write
         )
         return state is State.FRESH
-
-
-def _least(stamps: list[dt.datetime | None]) -> dt.datetime | None:
-    present = [stamp for stamp in stamps if stamp is not None]
-    return min(present) if present and len(present) == len(stamps) else None

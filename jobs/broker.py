@@ -42,6 +42,9 @@ PATIENT_RETRIES = 10
 HASTY_TIMEOUT_S = 2.0
 HASTY_RETRIES = 1
 
+#: A worker process has two brokers; the one for slices is called like the process, with this behind it.
+BULK = "+bulk"
+
 #: A pooled connection idle for longer is asked whether it lives before it is used.
 HEALTH_CHECK_S = 15
 
@@ -142,6 +145,7 @@ class Broker(RedisBroker):
     def twin(self) -> Broker:
         """Another broker with the same client, actors and queues: dramatiq wants one `Worker` to a broker."""
         twin = Broker(self.client, self.heartbeat_timeout, self.maintenance_chance)
+        twin.broker_id = self.broker_id + BULK
         twin.lost = self.lost
         for actor in self.actors.values():
             twin.declare_actor(actor)
@@ -154,13 +158,22 @@ class _Writer(RedisBroker):
     _max_unpack_size_val = Broker._max_unpack_size_val  # type: ignore[assignment]
 
 
-def make_broker(redis_url: str, *, patient: bool = True, heartbeat_timeout_ms: int = HEARTBEAT_TIMEOUT_MS) -> Broker:
-    """The broker of one process, on a client of its own. `patient` as in `connect`.
+def make_broker(
+    redis_url: str,
+    *,
+    patient: bool = True,
+    heartbeat_timeout_ms: int = HEARTBEAT_TIMEOUT_MS,
+    name: str | None = None,
+) -> Broker:
+    """The broker of one process, on a client of its own. `patient` as in `connect`; `name`, which must be unique, is
+    what Redis knows it by, so that whoever looks into the queues can tell whose messages are whose.
 
     It never hands back dead workers' messages itself: that runs `KEYS`, and on the hot path cost 22 ms a command when
     the database was large (measured). The `reaper` of the schedule does.
     """
-    return Broker(connect(redis_url, patient=patient), heartbeat_timeout_ms)
+    broker = Broker(connect(redis_url, patient=patient), heartbeat_timeout_ms)
+    broker.broker_id = name or broker.broker_id
+    return broker
 
 
 def listener_for(client: redis.Redis, *brokers: Broker) -> Listener:

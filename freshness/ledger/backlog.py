@@ -1,0 +1,107 @@
+"""The backlog: how much is behind MLM, since when, who is at work on it, and what was given up.
+
+Counted from the stale files alone, which a partial index finds: it costs what is stale, not what there is.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from ..readiness import GIVE_UP_AFTER
+from ..rules import WORKER_LIFE_S, Rules
+
+_FILES = """
+SELECT count(*) AS stale, min(o.placed_at) AS oldest, mlm_now() AS as_of,
+       (SELECT count(*) FROM file_freshness WHERE confirm_at IS NOT NULL AND served >= ordered) AS unconfirmed
+FROM file_freshness f LEFT JOIN refresh_orders o ON o.file_id = f.id AND o.number = f.served + 1
+WHERE f.served < f.ordered
+"""
+
+# A concern without a row holds nothing and has served nothing.
+_CONCERNS = """
+WITH behind AS (
+    SELECT f.id, a.concern, a.place, coalesce(c.served, 0) AS served,
+           CASE WHEN c.tried_order = f.ordered THEN c.attempts ELSE 0 END AS attempts,
+           c.lease_token IS NOT NULL AND c.lease_until > mlm_now() AND w.id IS NOT NULL AS leased
+    FROM file_freshness f
+    CROSS JOIN unnest(%(active)s::text[]) WITH ORDINALITY AS a (concern, place)
+    LEFT JOIN file_concerns c ON c.file_id = f.id AND c.concern = a.concern
+    LEFT JOIN workers w ON w.id = c.lease_worker AND w.beat_at > mlm_now() - make_interval(secs => %(life)s)
+    WHERE f.served < f.ordered AND coalesce(c.served, 0) < f.ordered
+)
+SELECT b.concern, count(*) AS stale, count(*) FILTER (WHERE leased) AS at_work,
+       count(*) FILTER (WHERE attempts BETWEEN 1 AND %(least)s - 1) AS failing,
+       count(*) FILTER (WHERE attempts >= %(least)s) AS given_up, min(o.placed_at) AS oldest
+FROM behind b LEFT JOIN refresh_orders o ON o.file_id = b.id AND o.number = b.served + 1
+GROUP BY b.concern, b.place ORDER BY b.place
+"""
+
+_LEASES = """
+SELECT f.ref, c.concern, c.lease_worker AS worker, c.lease_at AS since, c.lease_until AS until,
+       c.lease_until > mlm_now() AND w.id IS NOT NULL AS holds
+FROM file_freshness f
+JOIN file_concerns c ON c.file_id = f.id AND c.lease_token IS NOT NULL
+LEFT JOIN workers w ON w.id = c.lease_worker AND w.beat_at > mlm_now() - make_interval(secs => %(life)s)
+WHERE f.served < f.ordered ORDER BY c.lease_at, f.id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class ConcernBacklog:
+    """One concern over all files: how many are stale, at work, failing (to be tried again) and given up."""
+
+    concern: str
+    stale: int
+    at_work: int
+    failing: int
+    given_up: int
+    #: When the oldest order that one of them has not served was placed.
+    oldest: dt.datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """Stale files, when the oldest order not served was placed, files waiting for their confirmation; by concern."""
+
+    stale_files: int
+    oldest: dt.datetime | None
+    as_of: dt.datetime
+    unconfirmed_files: int
+    concerns: tuple[ConcernBacklog, ...]
+
+    @property
+    def given_up(self) -> int:
+        """How many (file, concern)s were given up."""
+        return sum(each.given_up for each in self.concerns)
+
+
+@dataclass(frozen=True, slots=True)
+class HeldLease:
+    """A slice that a worker has taken. `holds` is False once it ran out or its worker died: anybody may take it."""
+
+    ref: str
+    concern: str
+    worker: str | None
+    since: dt.datetime | None
+    until: dt.datetime | None
+    holds: bool
+
+
+def backlog(conn: Connection, rules: Rules) -> Backlog:
+    """How much is behind. A concern of which nothing is stale is left out."""
+    parameters = {
+        "active": [concern.value for concern in rules.active],
+        "life": WORKER_LIFE_S,
+        "least": GIVE_UP_AFTER,
+    }
+    files = conn.exec_driver_sql(_FILES).one()
+    concerns = tuple(ConcernBacklog(*row) for row in conn.exec_driver_sql(_CONCERNS, parameters))
+    return Backlog(files.stale, files.oldest, files.as_of, files.unconfirmed, concerns)
+
+
+def leases(conn: Connection) -> list[HeldLease]:
+    """Every lease that stands, the oldest first."""
+    return [HeldLease(*row) for row in conn.exec_driver_sql(_LEASES, {"life": WORKER_LIFE_S})]

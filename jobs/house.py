@@ -36,7 +36,7 @@ from .handlers import PRUNE_JOB, Clerk
 from .pacing import Pacer
 from .schedule import REAP_EVERY_S, Reaper, Tick
 from .slices import Slices
-from .sweeping import DEEP, EVERY_S, TIDY_EVERY_S, Sweep
+from .sweeping import EVERY_S, TIDY_EVERY_S, Sweep
 
 #: What PostgreSQL cuts off by itself: a statement, a wait for a lock, a transaction that nobody goes on with.
 DATABASE_OPTIONS = (
@@ -173,8 +173,8 @@ class House:
 
     def ticks(self) -> dict[str, Tick]:
         """What the schedule does, and how often."""
-        deep = max(DEEP, round(2 * EVERY_S * self.settings.mlm_rate))  # the queue must not run dry between two sweeps
-        sweep = Sweep(self.engine, self.rules, self.redis, make_bell(self.broker), self.announce, deep)
+        bell = make_bell(self.broker)
+        sweep = Sweep(self.engine, self.rules, self.redis, bell, self.announce, self.settings.mlm_rate)
         return {
             "sweep": Tick(EVERY_S, sweep.ring_what_is_due),
             "tidy": Tick(TIDY_EVERY_S, sweep.tidy),

@@ -24,16 +24,18 @@ log = structlog.get_logger()
 EVERY_S = 2.0
 TIDY_EVERY_S = 300.0
 
-#: The sweep holds back while this many slices wait: more rings would only double what is queued.
-DEEP = 500
+#: The sweep fills the queue of slices up to what MLM's rate takes in this time. Two sweeps: so a backlog drains without
+#: a pause. Less than a mark of the bell stands (`bell.WAITS_MS`): so what waits already is not rung twice. And no
+#: more: who waits there waits in the order in which it was rung, not newest first.
+FILL_S = 2 * EVERY_S
+LEAST_FILL = 50
 
 
 @dataclass(frozen=True)
 class Sweep:
     """One tick of each kind; any number of schedulers may run them, since a ring only says "look".
 
-    `deep` is how many slices may wait before it holds back: at the rate of MLM more than one sweep's time, so that a
-    backlog drains without a pause.
+    `rate` is how many calls a second MLM takes.
     """
 
     engine: Engine
@@ -41,7 +43,7 @@ class Sweep:
     client: redis.Redis
     bell: Bell
     announce: Callable[[], None]
-    deep: int = DEEP
+    rate: float
     lot: Random = field(default_factory=Random)
 
     def ring_what_is_due(self) -> None:
@@ -52,13 +54,13 @@ class Sweep:
         """
         with self.engine.begin() as conn:
             rings = [file_ring(file_id) for file_id in own_writes.end_abandoned(conn)]
-        circuit, room = self._look()
+        circuit, waiting = self._look()
         if circuit == "closed":
-            rings += self._due(room)
+            rings += self._calls_due(waiting)
             with self.engine.begin() as conn:
                 rings += confirmations.due(conn, self.rules)
         elif circuit == "half-open":
-            rings += self._one()
+            rings += self._one_call()
         self.bell(rings)
         self.announce()
 
@@ -71,22 +73,24 @@ class Sweep:
         if forgotten or weeks:
             log.info("sweep.tidied", events=forgotten, weeks=weeks)
 
-    def _due(self, room: int) -> list[Ring]:
-        """Captures, and slices of the files with the newest changes, up to as many as may wait."""
+    def _calls_due(self, waiting: int) -> list[Ring]:
+        """Captures, and slices of the files with the newest changes: as many as are to wait. Those that wait already
+        are among them, and the bell leaves them out."""
+        fill = max(LEAST_FILL, round(FILL_S * self.rate))
         with self.engine.begin() as conn:
-            rings = sweeps.uncaptured(conn, limit=self.deep)
-            return rings + sweeps.stale_and_due(conn, self.rules, limit=room) if room else rings
+            rings = sweeps.uncaptured(conn, limit=fill)
+            return rings + sweeps.stale_and_due(conn, self.rules, limit=fill) if waiting < fill else rings
 
-    def _one(self) -> list[Ring]:
+    def _one_call(self) -> list[Ring]:
         """A ring for one call to MLM that is due, whichever."""
-        if due := self._due(self.deep):
+        if due := self._calls_due(waiting=0):
             return [self.lot.choice(due)]
         with self.engine.begin() as conn:
             return confirmations.due(conn, self.rules, limit=1)
 
     def _look(self) -> tuple[str, int]:
-        """The circuit's state, and how many more slices may be queued; `away` if Redis cannot be asked."""
+        """The circuit's state, and how many slices wait in the queue; `unknown` if Redis cannot be asked."""
         try:
-            return circuit_state(self.client).state, max(0, self.deep - depth(self.client, Queue.LOAN_SYNC_ASSOC))
+            return circuit_state(self.client).state, depth(self.client, Queue.LOAN_SYNC_ASSOC)
         except redis.RedisError:
-            return "away", 0
+            return "unknown", 0

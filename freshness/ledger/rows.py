@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -103,8 +103,8 @@ _FILE = f"SELECT {_COLUMNS} FROM file_freshness WHERE id = %(file_id)s"  # noqa:
 # Not FOR UPDATE: a row that refers to the file (a registration, a lease) must not wait for this lock.
 _LOCK = f"{_FILE} FOR NO KEY UPDATE"
 
-_CONCERNS = """
-SELECT c.concern, c.held, c.served, c.landed, c.landed_at,
+_EACH_CONCERN = """
+SELECT c.file_id, c.concern, c.held, c.served, c.landed, c.landed_at,
        CASE WHEN c.tried_order = f.ordered THEN c.attempts ELSE 0 END AS attempts,
        CASE WHEN c.tried_order = f.ordered THEN c.fruitless ELSE 0 END AS fruitless,
        CASE WHEN c.tried_order = f.ordered THEN c.next_try_at END AS next_try_at,
@@ -117,8 +117,13 @@ SELECT c.concern, c.held, c.served, c.landed, c.landed_at,
 FROM file_concerns c
 JOIN file_freshness f ON f.id = c.file_id
 LEFT JOIN refresh_orders o ON o.file_id = c.file_id AND o.number = c.served + 1
-WHERE c.file_id = %(file_id)s
 """
+
+_CONCERNS = f"{_EACH_CONCERN} WHERE c.file_id = %(file_id)s"
+
+_FILES = f"SELECT {_COLUMNS} FROM file_freshness WHERE id = ANY(%(file_ids)s)"  # noqa: S608
+
+_CONCERNS_OF_FILES = f"{_EACH_CONCERN} WHERE c.file_id = ANY(%(file_ids)s)"
 
 _FIRST_ORDER = "SELECT placed_at FROM refresh_orders WHERE file_id = %(file_id)s AND number = 1"
 
@@ -150,6 +155,25 @@ def concern_rows(conn: Connection, rules: Rules, file: FileRow) -> dict[Concern,
     if file.ordered and any(concern not in rows for concern in rules.active):
         first = conn.exec_driver_sql(_FIRST_ORDER, {"file_id": file.id}).scalar()
     return {c: _concern(c, rows[c]) if c in rows else _missing(c, first) for c in rules.active}
+
+
+def files_with_slices(
+    conn: Connection, rules: Rules, file_ids: Sequence[int]
+) -> Iterator[tuple[FileRow, dict[Concern, SliceState]]]:
+    """These files, in this order, each with what decides whether its slices may start: two statements for all of them,
+    and one for each that has an order not due yet."""
+    parameters = {"file_ids": list(file_ids), "life": WORKER_LIFE_S}
+    files = {row.id: FileRow(*row) for row in conn.exec_driver_sql(_FILES, parameters)}
+    found: dict[int, dict[Concern, ConcernRow]] = {}
+    for row in conn.exec_driver_sql(_CONCERNS_OF_FILES, parameters).mappings():
+        if row["concern"] in rules.active:
+            concern = Concern(row["concern"])
+            found.setdefault(row["file_id"], {})[concern] = _concern(concern, row)
+    for file_id in file_ids:
+        if file_id in files:
+            rows = found.get(file_id, {})
+            concerns = {c: rows.get(c) or _missing(c, None) for c in rules.active}
+            yield files[file_id], slice_states(conn, rules, files[file_id], concerns)
 
 
 def resolution_in_force(conn: Connection, rules: Rules) -> float:

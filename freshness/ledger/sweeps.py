@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 
 from sqlalchemy import Connection
 
 from ..bell import Ring, Work
 from ..concerns import Concern
-from ..readiness import why_not
+from ..readiness import SliceState, why_not
 from ..rules import Rules
-from .rows import FileRow, concern_rows, file_row, slice_states
+from .rows import FileRow, concern_rows, files_with_slices, slice_states
 
-_STALE_PAGE = """
-SELECT id FROM file_freshness WHERE served < ordered AND id > %(after)s ORDER BY id LIMIT %(limit)s
-"""
+_STALE = "SELECT id FROM file_freshness WHERE served < ordered ORDER BY wanted DESC NULLS LAST, id"
+
+#: Files are looked at so many at once: enough to make statements few, few enough to stop early.
+_AT_ONCE = 200
 
 _UNCAPTURED = """
 SELECT id, file_id FROM own_writes
@@ -23,22 +24,28 @@ WHERE capture_wanted AND captured_at IS NULL AND next_try_at <= mlm_now() ORDER 
 
 
 def stale_and_due(conn: Connection, rules: Rules, limit: int) -> list[Ring]:
-    """A ring for every slice that may start now, at most `limit`, from all stale files."""
+    """A ring for every slice that may start now, at most `limit`: newest `wanted` first, those without one last.
+
+    A file none of whose slices may start (given up, at work, waiting for its next try) takes nobody's place.
+    """
+    file_ids = conn.exec_driver_sql(_STALE).scalars().all()
     rings: list[Ring] = []
-    for file_id in _stale_files(conn):
-        file = file_row(conn, file_id)
-        if file is not None:
-            rings.extend(startable(conn, rules, file))
-        if len(rings) >= limit:
-            break
-    return rings[:limit]
+    for first in range(0, len(file_ids), _AT_ONCE):
+        for file, states in files_with_slices(conn, rules, file_ids[first : first + _AT_ONCE]):
+            rings += _startable(file, states)
+            if len(rings) >= limit:
+                return rings[:limit]
+    return rings
 
 
 def startable(conn: Connection, rules: Rules, file: FileRow) -> list[Ring]:
     """A ring for each slice of this file that may start now."""
-    states = slice_states(conn, rules, file, concern_rows(conn, rules, file))
+    return _startable(file, slice_states(conn, rules, file, concern_rows(conn, rules, file)))
+
+
+def _startable(file: FileRow, states: Mapping[Concern, SliceState]) -> list[Ring]:
     return [
-        Ring(Work.HYDRATE_CONCERN, file.id, Concern(concern))
+        Ring(Work.HYDRATE_CONCERN, file.id, concern)
         for concern, state in states.items()
         if why_not(state, file.now) is None
     ]
@@ -48,10 +55,3 @@ def uncaptured(conn: Connection, limit: int) -> list[Ring]:
     """A ring for every exited own write that still waits for its capture."""
     rows = conn.exec_driver_sql(_UNCAPTURED, {"limit": limit})
     return [Ring(Work.CAPTURE, row.file_id, own_write_id=row.id) for row in rows]
-
-
-def _stale_files(conn: Connection, page: int = 500) -> Iterator[int]:
-    after = 0
-    while ids := conn.exec_driver_sql(_STALE_PAGE, {"after": after, "limit": page}).scalars().all():
-        yield from ids
-        after = ids[-1]

@@ -94,9 +94,9 @@ def _json(body: bytes) -> Raw:
     try:
         return msgspec.json.decode(body, type=Raw)
     except msgspec.DecodeError as error:
-        mended = _ESCAPE.sub(lambda m: rb"\ufffd" if m["lone"] else m[0], body)
-        if mended != body:  # half a surrogate pair is well-formed JSON, and its entry's fault alone
-            return _json(mended)
+        if any(escape["lone"] for escape in _ESCAPE.finditer(body)):
+            # half a surrogate pair is well-formed JSON, and its entry's fault alone
+            return _json(_ESCAPE.sub(lambda m: rb"\ufffd" if m["lone"] else m[0], body))
         raise NotJson("not JSON", _position(str(error), len(body))) from None
 
 

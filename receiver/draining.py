@@ -69,12 +69,13 @@ class Drain:
         self._stop.set()
 
     def _run(self) -> None:
-        pause_s, failed, begun = FIRST_PAUSE_S, False, False
+        try:
+            self._spool.set_unfinished_aside()
+        except OSError as error:
+            log.warning("spool.unfinished_stays", error=type(error).__name__)
+        pause_s, failed = FIRST_PAUSE_S, False
         while not self._stop.is_set():
             try:
-                if not begun:
-                    self._spool.set_unfinished_aside()
-                    begun = True
                 if not self._spool.is_empty():
                     self._drain()
                 pause_s, failed = FIRST_PAUSE_S, False

@@ -89,6 +89,7 @@ class Spool:
         try:
             made = [each for each in (directory, *directory.parents) if not each.exists()]
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            (directory / ASIDE).mkdir(mode=0o700, exist_ok=True)
             for each in made:
                 _sync(each.parent)
         except OSError as error:

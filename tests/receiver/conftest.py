@@ -11,7 +11,8 @@ import sqlalchemy as sa
 from psycopg import sql
 from running_receiver import Receiver, receiver
 
-from migrations.upgrade import driver_url
+from console.embedded import PostgreSQL, embedded
+from migrations.upgrade import driver_url, upgrade
 
 #: Rows that a migration has put there.
 KEPT = ("alembic_version", "event_counter", "stamp_calibration")
@@ -45,7 +46,11 @@ def _shared_receiver(_shared_engine: sa.Engine) -> Iterator[Receiver]:
 def engine(_shared_engine: sa.Engine) -> Iterator[sa.Engine]:
     """An engine on a migrated database whose tables are empty."""
     yield _shared_engine
-    with _shared_engine.begin() as conn:
+    _empty(_shared_engine)
+
+
+def _empty(engine: sa.Engine) -> None:
+    with engine.begin() as conn:
         tables = conn.exec_driver_sql(
             "SELECT oid::regclass::text FROM pg_class WHERE relnamespace = 'public'::regnamespace "
             "AND relkind IN ('r', 'p') AND NOT relispartition AND relname <> ALL(%(kept)s)",
@@ -68,3 +73,22 @@ def served(_shared_receiver: Receiver, engine: sa.Engine) -> Receiver:
     """A receiver with both tokens set and Redis beside it, that has not rung yet."""
     _shared_receiver.rings.clear()
     return _shared_receiver
+
+
+@pytest.fixture(scope="session")
+def _stoppable() -> Iterator[PostgreSQL]:
+    with embedded(durable=False, redis_url="redis://not-needed") as servers:
+        assert servers.postgresql is not None
+        upgrade(servers.database_url)
+        yield servers.postgresql
+
+
+@pytest.fixture
+def postgresql(_stoppable: PostgreSQL) -> Iterator[PostgreSQL]:
+    """A PostgreSQL that a test may stop and start; migrated, its tables empty."""
+    yield _stoppable
+    if _stoppable.process is None:
+        _stoppable.start()
+    engine = _engine(_stoppable.url)
+    _empty(engine)
+    engine.dispose()

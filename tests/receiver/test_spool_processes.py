@@ -1,0 +1,200 @@
+"""Receivers as real processes on one spool: killed, asked to stop, and several at once."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import sqlalchemy as sa
+from running_receiver import MLM_TOKEN, OPEN, SEEDED, WEBHOOK
+
+from console.embedded import PostgreSQL
+from freshness.ledger import own_writes
+from freshness.ledger.batches import Entry
+from freshness.ledger.files import FileRef
+from freshness.rules import rules_of
+from freshness.settings import load
+from jobs.house import make_engine
+from receiver.spool import Depth, Spool
+
+WITHIN_S = 20.0
+COMMAND = [sys.executable, "-m", "console", "receiver", "--port", "0"]
+RECEIPTS = "SELECT last_modified_text, outcome FROM mlm_webhook_receipts ORDER BY id"
+
+
+def stamp(n: int) -> str:
+    return f"2026-11-01T11:{n:02}:00Z"
+
+
+def batch(n: int) -> list[dict[str, Any]]:
+    return [{"eventType": "Modified", "referenceNumber": "R1", "values": {"sLastModifiedTimestamp": stamp(n)}}]
+
+
+@dataclass
+class Process:
+    """One `freshness receiver`, and what it said."""
+
+    popen: subprocess.Popen[str]
+    url: str
+
+    def post(self, body: Any) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {MLM_TOKEN}"}
+        return httpx.post(self.url + WEBHOOK, json=body, headers=headers, timeout=30)
+
+    def end(self, signum: int) -> int:
+        self.popen.send_signal(signum)
+        return self.popen.wait(WITHIN_S)
+
+
+@dataclass
+class Place:
+    """What the receivers of a test share."""
+
+    postgresql: PostgreSQL
+    engine: sa.Engine
+    directory: Path
+    spool: Spool
+
+    @contextlib.contextmanager
+    def receiver(self, argv: Sequence[str] = COMMAND) -> Iterator[Process]:
+        environ = {
+            **os.environ,
+            **OPEN,
+            "PYTHONPATH": os.pathsep.join(sys.path),
+            "DATABASE_URL": self.postgresql.url,
+            "REDIS_URL": os.environ["MLM_TEST_REDIS_URL"],
+            "SPOOL_DIR": str(self.directory),
+        }
+        with subprocess.Popen(argv, env=environ, stderr=subprocess.PIPE, text=True) as popen:
+            try:
+                yield Process(popen, f"http://127.0.0.1:{_port(popen)}")
+            finally:
+                popen.kill()
+
+    def receipts(self) -> list[tuple[str, str]]:
+        with self.engine.connect() as conn:
+            return [tuple(row) for row in conn.exec_driver_sql(RECEIPTS)]
+
+    def ordered(self) -> int:
+        with self.engine.connect() as conn:
+            return int(conn.exec_driver_sql("SELECT ordered FROM file_freshness").scalar_one())
+
+    def wait_until_empty(self) -> None:
+        deadline = time.monotonic() + WITHIN_S
+        while not self.spool.is_empty():
+            assert time.monotonic() < deadline, "batches still wait"
+            time.sleep(0.02)
+
+
+def _port(popen: subprocess.Popen[str]) -> int:
+    """The port it listens at; what it says afterwards is read and dropped."""
+    assert popen.stderr is not None
+    for line in popen.stderr:
+        said = json.loads(line) if line.startswith("{") else {}
+        if said.get("event") == "receiver.listening":
+            threading.Thread(target=popen.stderr.read, daemon=True).start()
+            return int(said["port"])
+    raise AssertionError("it ended before it listened")
+
+
+@pytest.fixture
+def place(postgresql: PostgreSQL, tmp_path: Path) -> Iterator[Place]:
+    engine = make_engine(postgresql.url, 4, "test")
+    with engine.begin() as conn:
+        own_writes.seed_mark(conn, rules_of(load({})), FileRef("loan", "R1"), SEEDED)
+    yield Place(postgresql, engine, tmp_path / "spool", Spool(tmp_path / "spool"))
+    engine.dispose()
+
+
+def test_batches_of_one_file_taken_by_two_receivers_are_decided_in_the_order_they_came(place: Place) -> None:
+    with place.receiver() as one, place.receiver() as other:
+        place.postgresql.stop()
+        for n in range(12):
+            assert (one, other)[n % 3 == 0].post(batch(n)).status_code == 202
+        place.postgresql.start()
+        statuses = {other.post(batch(n)).status_code for n in range(12, 20)}
+        place.wait_until_empty()
+        assert one.post(batch(20)).status_code == 200
+    assert statuses <= {200, 202}
+    assert place.receipts() == [(stamp(n), "dispatched") for n in range(21)]
+
+
+def test_what_a_killed_receiver_left_is_decided_by_one_that_lives(place: Place) -> None:
+    with place.receiver() as one, place.receiver():
+        place.postgresql.stop()
+        for n in range(3):
+            assert one.post(batch(n)).status_code == 202
+        assert one.end(signal.SIGKILL) == -signal.SIGKILL
+        place.postgresql.start()
+        place.wait_until_empty()
+    assert place.receipts() == [(stamp(n), "dispatched") for n in range(3)]
+
+
+def test_a_receiver_that_is_asked_to_stop_leaves_what_waits_to_the_next_start(place: Place) -> None:
+    with place.receiver() as process:
+        place.postgresql.stop()
+        for n in range(3):
+            assert process.post(batch(n)).status_code == 202
+        assert process.end(signal.SIGTERM) == 0
+    assert place.spool.depth() == Depth(waiting=3, aside=0)
+    place.postgresql.start()
+    with place.receiver():
+        place.wait_until_empty()
+    assert place.receipts() == [(stamp(n), "dispatched") for n in range(3)]
+
+
+DIES = """
+import os, signal, sys
+from console.cli import main
+from receiver.spool import Spool
+done = getattr(Spool, sys.argv[1])
+def die(self, *arguments):
+    if sys.argv[2] == "after":
+        done(self, *arguments)
+    os.kill(os.getpid(), signal.SIGKILL)
+setattr(Spool, sys.argv[1], die)
+main(["receiver", "--port", "0"])
+"""
+
+
+def test_a_receiver_killed_between_the_disk_and_the_answer_loses_nothing_and_sent_again_does_no_harm(
+    place: Place,
+) -> None:
+    with place.receiver([sys.executable, "-c", DIES, "put", "after"]) as process:
+        place.postgresql.stop()
+        with pytest.raises(httpx.TransportError):
+            process.post(batch(1))
+        assert process.popen.wait(WITHIN_S) == -signal.SIGKILL
+    assert place.spool.depth() == Depth(waiting=1, aside=0)
+    place.postgresql.start()
+    with place.receiver() as process:
+        place.wait_until_empty()
+        assert process.post(batch(1)).status_code == 200
+    assert place.receipts() == [(stamp(1), "dispatched"), (stamp(1), "already_ordered")]
+    assert place.ordered() == 1
+
+
+def test_a_receiver_killed_between_a_commit_and_the_removal_decides_twice_and_does_no_harm(place: Place) -> None:
+    for n in (1, 2):
+        place.spool.put([Entry("R1", None, "Modified", stamp(n))], dt.datetime.now(dt.UTC))
+    with place.receiver([sys.executable, "-c", DIES, "remove", "before"]) as process:
+        assert process.popen.wait(WITHIN_S) == -signal.SIGKILL
+    assert len(place.receipts()) == 2
+    with place.receiver():
+        place.wait_until_empty()
+    first = [(stamp(n), "dispatched") for n in (1, 2)]
+    assert place.receipts() == first + [(stamp(n), "already_ordered") for n in (1, 2)]
+    assert place.ordered() == 2

@@ -202,8 +202,7 @@ def _add_field(element: etree._Element, fields: list[tuple[str, str]]) -> None:
 
 def _frozen(collections: list[tuple[str, list[Record]]]) -> Named[tuple[Record, ...]]:
     """The collections by name; one that is there twice is one collection with the records of both."""
-    whole: dict[str, tuple[str, tuple[Record, ...]]] = {}
+    whole: dict[str, tuple[str, list[Record]]] = {}
     for name, records in collections:
-        spelling, before = whole.get(name.lower(), (name, ()))
-        whole[name.lower()] = (spelling, before + tuple(records))
-    return Named(whole.values())
+        whole.setdefault(name.lower(), (name, []))[1].extend(records)
+    return Named((name, tuple(records)) for name, records in whole.values())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 from lxml import etree
 
 from . import hardened, wording
@@ -42,15 +44,36 @@ def status_of(root: etree._Element) -> str | None:
 def _raise_error_in(root: etree._Element) -> None:
     status = status_of(root)
     bad_status = status is not None and not status.lower().startswith("ok")
-    errors = list(root.iter(*_ERRORS))
-    words = " ".join(_words(element) for element in errors).strip()
+    words = _words(_said_by_errors(root))
     if words:
         raise wording.error_for(words)
-    if bad_status or (errors and status is None):
-        raise wording.error_for(_words(root))
+    if bad_status or (status is None and next(root.iter(*_ERRORS), None) is not None):
+        raise wording.error_for(_words(_said_by(root)))
 
 
-def _words(element: etree._Element) -> str:
-    """All that an error element says, in its text or in its attributes."""
-    said = [*(str(value) for value in element.attrib.values()), *(str(text) for text in element.itertext())]
-    return " ".join(part.strip() for part in said if part.strip())
+def _said_by(element: etree._Element) -> Iterator[str]:
+    """What an element says, in its attributes and in all text within it."""
+    yield from hardened.attributes(element).values()
+    yield from (str(text) for text in element.itertext())
+
+
+def _said_by_errors(root: etree._Element) -> Iterator[str]:
+    """What all error elements say. The text of one inside another is said once: nesting must not multiply it."""
+    around = 0
+    for event, element in etree.iterwalk(root, events=("start", "end"), tag=_ERRORS):
+        if event == "end":
+            around -= 1
+        else:
+            yield from hardened.attributes(element).values() if around else _said_by(element)
+            around += 1
+
+
+def _words(said: Iterable[str]) -> str:
+    """The parts as one text, as far as anybody reads it."""
+    parts, length = [], 0
+    for part in filter(None, (text.strip() for text in said)):
+        parts.append(part)
+        length += len(part) + 1
+        if length > wording.WORDS_READ:
+            break
+    return " ".join(parts)

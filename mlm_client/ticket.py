@@ -20,6 +20,8 @@ ASSUMED_LIFE_S = 900.0
 REFUSED_PAUSE_S, LONGEST_PAUSE_S = 30.0, 600.0
 #: A sign-in that failed for any other reason; also the least time between two tickets given up as refused.
 FAILED_PAUSE_S = 1.0
+#: Bytes of the token service's answer. MLM's tickets have some thousand.
+MAX_BYTES = 64 * 1024
 
 _FORM = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
 
@@ -129,6 +131,8 @@ def _ticket(reply: Reply, asked_at: float) -> Ticket:
         raise SignInFailed("MLM refuses the client id and secret", status)
     if status != 200:
         raise Outage("the token service does not answer", status)
+    if len(reply.content) > MAX_BYTES:
+        raise UnreadableAnswer("the token service answered with more than a token", status)
     try:
         said = json.loads(reply.content)
     except (ValueError, RecursionError):
@@ -147,6 +151,6 @@ def _life(said: object) -> float:
     """Seconds from when we asked, so that a slow answer makes the ticket older and never younger."""
     try:
         life_s = float(said)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return ASSUMED_LIFE_S
     return life_s if 0 < life_s <= 86_400 else ASSUMED_LIFE_S

@@ -21,7 +21,9 @@ from .errors import (
     Throttled,
 )
 
-_WORDS_READ = 2_000
+#: Characters of an error that are looked at.
+WORDS_READ = 2_000
+
 _TICKET = r"\b(?:s?ticket|token|session|sign-?in|log-?in|authentication)\b"
 _SPENT = (
     r"\b(?:expired?|invalid|not valid|incorrect|refused|rejected|failed|missing|required|unknown|unrecogni[sz]ed|"
@@ -88,7 +90,7 @@ def fault_error(words: str, code: str, status: int | None) -> MlmError:
 
 def known(words: str) -> MlmError | None:
     """The error that these words mean, None for words that no rule knows."""
-    words = words[:_WORDS_READ]
+    words = words[:WORDS_READ]
     for pattern, kind, why in _RULES:
         if pattern.search(words):
             return kind(why)

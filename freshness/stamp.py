@@ -18,6 +18,9 @@ UTC = dt.UTC
 #: A stamp further ahead of our clock than this is unreadable: it would silence everything until then.
 AHEAD_LIMIT = dt.timedelta(days=1)
 
+#: A stamp before this is unreadable: it is what software says for "no date", and would pass for one held long ago.
+EPOCH = dt.datetime(1970, 1, 1, tzinfo=UTC)
+
 #: No form we read is longer.
 LONGEST_TEXT = 64
 
@@ -59,7 +62,7 @@ def parse(text: str | None, zone: ZoneInfo, now: dt.datetime) -> Stamp | Unreada
     """Read a stamp's text. `zone` is that of a stamp that names none; `now` is our clock.
 
     Unreadable are: none at all; a text of no known form; a time without zone that the zone repeats (autumn) or
-    skips (spring); and one more than a day ahead of `now` (the contract, "The webhook's body").
+    skips (spring); one before 1970; and one more than a day ahead of `now` (the contract, "The webhook's body").
     """
     if text is None or not text.strip():
         return Unreadable("missing")
@@ -72,6 +75,8 @@ def parse(text: str | None, zone: ZoneInfo, now: dt.datetime) -> Stamp | Unreada
         return Unreadable("names no date or time")
     if isinstance(read, Unreadable):
         return read
+    if read < EPOCH:
+        return Unreadable("before 1970")
     if read - now > AHEAD_LIMIT:
         return Unreadable("more than a day ahead of our clock")
     return Stamp(read)
@@ -80,15 +85,15 @@ def parse(text: str | None, zone: ZoneInfo, now: dt.datetime) -> Stamp | Unreada
 def truncate(instant: dt.datetime, resolution_s: float) -> dt.datetime:
     """The instant's tick: stamps are compared after this, since two saves within a resolution may share a stamp."""
     step_us = max(1, round(resolution_s * 1_000_000))
-    since = instant - dt.datetime(1970, 1, 1, tzinfo=UTC)
-    return instant - dt.timedelta(microseconds=(since // dt.timedelta(microseconds=1)) % step_us)
+    since_us = (instant - EPOCH) // dt.timedelta(microseconds=1)
+    return instant - dt.timedelta(microseconds=since_us % step_us)
 
 
 def _instant(text: str, zone: ZoneInfo) -> dt.datetime | Unreadable:
     if _DIGITS.fullmatch(text):
         number = int(text)
         whole = number < _FIRST_MILLISECONDS
-        return dt.datetime(1970, 1, 1, tzinfo=UTC) + dt.timedelta(**{"seconds" if whole else "milliseconds": number})
+        return EPOCH + dt.timedelta(**{"seconds" if whole else "milliseconds": number})
     if found := _ISO.fullmatch(text):
         local = _local(found, int(found["hour"]))
         if found["zone"]:

@@ -79,8 +79,11 @@ class StampCalibration(Base):
     id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
     #: Seconds: 1 until a stamp with a fraction was seen in webhook and read alike, then 0.004 for good.
     auto_resolution_s: Mapped[float] = mapped_column(server_default=text("1"))
-    #: When a webhook's stamp and a read's were first seen to be equal, to the fraction.
+    #: Since when a webhook's stamp has been known to equal a read's; None: it is not, and every entry orders.
     alike_at: Mapped[dt.datetime | None] = mapped_column(INSTANT)
+    #: Orders in a row that have shown no such equal, and when a hundred of them took `alike_at` away last.
+    unlike: Mapped[int] = mapped_column(server_default=text("0"))
+    cleared_at: Mapped[dt.datetime | None] = mapped_column(INSTANT)
 
 
 class ImportRun(Base):

@@ -7,6 +7,7 @@
     slice_runs          one row a run of a slice: when, what stamp, rows changed by table, error
     mlm_webhook_receipts, refused_deliveries   (receipts.py)
     file_events, event_tickets, workers, schedule_claims, stamp_calibration, import_runs, import_files   (house.py)
+    backstop_turns, backstop_runs, missed_changes   (backstops.py)
 
 Portal transactions hold locks on `loans` and `leads`; the guard must not wait for them, which is why the numbers
 stand in tables of their own. Instants are timestamptz; stamps are truncated to the resolution in force.
@@ -38,6 +39,12 @@ class FileFreshness(Base):
         Index("ix_file_freshness_confirm_at", "confirm_at", postgresql_where=text("confirm_at IS NOT NULL")),
         Index("ix_file_freshness_loan_id", "loan_id", postgresql_where=text("loan_id IS NOT NULL")),
         Index("ix_file_freshness_lead_id", "lead_id", postgresql_where=text("lead_id IS NOT NULL")),
+        Index("ix_file_freshness_round_at", "round_at"),
+        Index(
+            "ix_file_freshness_audited_at",
+            "audited_at",
+            postgresql_where=text("deleted_at IS NULL AND (loan_id IS NOT NULL OR lead_id IS NOT NULL)"),
+        ),
     )
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
@@ -53,7 +60,7 @@ class FileFreshness(Base):
     captured: Mapped[dt.datetime | None] = mapped_column(INSTANT)
     wanted: Mapped[dt.datetime | None] = mapped_column(INSTANT)
     wanted_seen_at: Mapped[dt.datetime | None] = mapped_column(INSTANT)
-    #: `wanted` before it was truncated: what `auto` compares with the next read's stamp.
+    #: Not used since migration 0003; it stays for a version from before that runs beside.
     wanted_exact: Mapped[dt.datetime | None] = mapped_column(INSTANT)
     ordered: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     #: Least order that every active concern has served; served < ordered is what the sweep looks for.
@@ -77,6 +84,9 @@ class FileFreshness(Base):
     confirm_at: Mapped[dt.datetime | None] = mapped_column(INSTANT)
     confirmations: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
     confirmed_at: Mapped[dt.datetime | None] = mapped_column(INSTANT)
+    #: When the rounds looked at it last, or a confirmation did; and the audit. The oldest come next.
+    round_at: Mapped[dt.datetime] = mapped_column(INSTANT, server_default=NOW)
+    audited_at: Mapped[dt.datetime] = mapped_column(INSTANT, server_default=NOW)
 
 
 class FileConcern(Base):
@@ -118,6 +128,9 @@ class RefreshOrder(Base):
     placed_at: Mapped[dt.datetime] = mapped_column(INSTANT, server_default=NOW)
     due_at: Mapped[dt.datetime] = mapped_column(INSTANT, server_default=NOW)
     cause: Mapped[str] = mapped_column(Text)
+    #: Which backstop placed it, and rows that it brought where nothing else had asked for them.
+    backstop: Mapped[str | None] = mapped_column(Text)
+    healed_rows: Mapped[int] = mapped_column(server_default=text("0"))
 
 
 class OwnWrite(Base):

@@ -51,7 +51,7 @@ class _File:
 
     id: Mapped[RowId]
     mlm_reference_number: Mapped[str] = mapped_column(Text, unique=True)
-    mlm_loan_number: Mapped[Words]
+    mlm_loan_number: Mapped[str | None] = mapped_column(Text, index=True)
     mlm_last_modified_at: Mapped[Instant]
     is_hydrated: Mapped[bool] = mapped_column(server_default=text("false"))
     hydrated_at: Mapped[Instant]

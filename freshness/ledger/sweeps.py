@@ -8,11 +8,24 @@ from sqlalchemy import Connection
 
 from ..bell import Ring, Work
 from ..concerns import Concern
-from ..readiness import SliceState, why_not
+from ..readiness import GIVE_UP_AFTER, SliceState, why_not
 from ..rules import Rules
 from .rows import FileRow, concern_rows, files_with_slices, slice_states
 
-_STALE = "SELECT id FROM file_freshness WHERE served < ordered ORDER BY wanted DESC NULLS LAST, id"
+# Leaves out, for the sake of thousands of them, files all of whose stale concerns are given up or wait for their next
+# try; whether a slice may start is for `why_not` to say.
+_STALE = """
+SELECT f.id FROM file_freshness f
+WHERE f.served < f.ordered AND EXISTS (
+    SELECT FROM unnest(%(active)s::text[]) AS a (concern)
+    LEFT JOIN file_concerns c ON c.file_id = f.id AND c.concern = a.concern
+    WHERE coalesce(c.served, 0) < f.ordered AND (
+        c.tried_order IS DISTINCT FROM f.ordered
+        OR c.attempts < %(given_up)s AND coalesce(c.next_try_at <= (SELECT mlm_now()), true)
+    )
+)
+ORDER BY f.wanted DESC NULLS LAST, f.id
+"""
 
 #: Files are looked at so many at once: enough to make statements few, few enough to stop early.
 _AT_ONCE = 200
@@ -28,7 +41,8 @@ def stale_and_due(conn: Connection, rules: Rules, limit: int) -> list[Ring]:
 
     A file none of whose slices may start (given up, at work, waiting for its next try) takes nobody's place.
     """
-    file_ids = conn.exec_driver_sql(_STALE).scalars().all()
+    parameters = {"active": [concern.value for concern in rules.active], "given_up": GIVE_UP_AFTER}
+    file_ids = conn.exec_driver_sql(_STALE, parameters).scalars().all()
     rings: list[Ring] = []
     for first in range(0, len(file_ids), _AT_ONCE):
         for file, states in files_with_slices(conn, rules, file_ids[first : first + _AT_ONCE]):

@@ -192,9 +192,11 @@ def test_a_worker_that_was_paused_past_its_lease_changes_nothing(house: WholeHou
     house.worker_beside(paused)
     house.rests("R000013")
     before = house.all_of("R000013")
+    ended = len(paused.ends_of_slices())
     paused.send(signal.SIGCONT)
-    until(lambda: paused.ends_of_slices().count("lease lost") >= len(held), "it finds that its leases are lost")
+    until(lambda: len(paused.ends_of_slices()) >= ended + len(held), "the slices that it held have ended")
     assert house.all_of("R000013") == before
+    assert paused.ends_of_slices()[ended:] == ["lease lost"] * len(held)
     house.rests("R000013")
     paused.send(signal.SIGTERM)
     assert paused.ended() == 0

@@ -60,8 +60,7 @@ class Process:
 
     def ends_of_slices(self) -> list[str]:
         """How its slices ended, as it logged them."""
-        lost = [each.get("outcome", "lease lost") for each in self.logged() if each["event"] == "slice.lost"]
-        return lost + [each["outcome"] for each in self.logged() if each["event"] == "slice.ended"]
+        return [each["outcome"] for each in self.logged() if each["event"] == "slice.ended"]
 
     def send(self, number: signal.Signals) -> None:
         self.popen.send_signal(number)
@@ -75,7 +74,7 @@ class Monitor:
 
     def __init__(self, url: str) -> None:
         self.commands: list[str] = []
-        self._client = redis.Redis.from_url(url)
+        self._client = redis.Redis.from_url(url, socket_timeout=None)
         self._db = self._client.connection_pool.connection_kwargs["db"]
         self._open = threading.Event()
         self._thread = threading.Thread(target=self._listen, daemon=True)

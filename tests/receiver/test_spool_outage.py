@@ -164,6 +164,20 @@ def test_while_anything_waits_new_batches_go_behind_it_though_postgresql_is_ther
         assert texts == ["2026-11-01T11:00:00Z", "2026-11-01T12:00:00Z"]
 
 
+def test_while_anything_waits_postgresql_without_the_disk_is_not_enough(
+    engine: sa.Engine, tmp_path: Path, spool: Spool
+) -> None:
+    spool.put([stored("R1")], utc_now())
+    numbers = tmp_path / "spool" / "numbers"
+    with spool.drained_here(), receiver(engine, {**OPEN, "SPOOL_DIR": str(tmp_path / "spool")}) as served:
+        numbers.rename(tmp_path / "numbers")
+        numbers.mkdir()  # nothing can be put: its lock cannot be opened
+        answer = served.get("/readyz")
+        said = {key: answer.json()[key] for key in ("postgresql", "spool", "spooled")}
+        assert said == {"postgresql": "ok", "spool": "cannot be written to", "spooled": 1}
+        assert (answer.status_code, served.post(json=[entry("R1")]).status_code) == (503, 503)
+
+
 def test_what_a_dead_process_left_is_decided_by_the_next(engine: sa.Engine, tmp_path: Path, spool: Spool) -> None:
     came = dt.datetime(2026, 11, 1, 12, tzinfo=dt.UTC)
     for n in range(1, 4):

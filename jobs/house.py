@@ -38,9 +38,10 @@ from .schedule import REAP_EVERY_S, Reaper, Tick
 from .slices import Slices
 from .sweeping import EVERY_S, TIDY_EVERY_S, Sweep
 
-#: What PostgreSQL cuts off by itself: a statement, a wait for a lock, a transaction that nobody goes on with.
+#: What PostgreSQL cuts off by itself: a statement, a wait for a lock, a transaction that nobody goes on with. The last
+#: is how long a process that freezes within a transaction keeps others from the rows it has locked.
 DATABASE_OPTIONS = (
-    "-c timezone=UTC -c statement_timeout=30s -c lock_timeout=10s -c idle_in_transaction_session_timeout=60s"
+    "-c timezone=UTC -c statement_timeout=30s -c lock_timeout=10s -c idle_in_transaction_session_timeout=10s"
 )
 
 #: The schedule asks this often whether a weekly job is due.

@@ -1,4 +1,4 @@
-"""What several commands take on their command line: a reference number, an age, a moment. What is wrong exits 2."""
+"""What several commands take on their command line: a reference number, an age, a moment, a rate. Wrong ones exit 2."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
 _AGE = re.compile(r"(\d{1,6})([smhdw])", re.ASCII)
 _LONGEST = dt.timedelta(days=36_500)
 LONGEST_REFERENCE = 100
+_NUMBER = re.compile(r"\d{1,9}(\.\d{1,9})?", re.ASCII)
+FASTEST = 100_000
 
 
 def ref(text: str) -> str:
@@ -51,6 +53,18 @@ def when(text: str) -> dt.datetime:
         return (moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)).astimezone(dt.UTC)
     except (ValueError, OverflowError):
         raise click.BadParameter(f"{text!r} is no moment; write 2026-11-20, 2026-11-20T13:04:05Z or 2h (ago)") from None
+
+
+def rate(text: str) -> float:
+    """So many a second: 5, 5/s, 0.5/s.
+
+    Raises:
+        BadParameter: it is no rate.
+    """
+    number = text.strip().removesuffix("/s")
+    if not _NUMBER.fullmatch(number) or not 0 < float(number) <= FASTEST:
+        raise click.BadParameter(f"{text!r} is no rate; write 5/s or 0.5/s (at most {FASTEST}/s)")
+    return float(number)
 
 
 def _age(text: str) -> dt.timedelta | None:

@@ -18,5 +18,6 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "refresh": ("refresh", "Order a file to be read from MLM again."),
     "explain": ("explain", "Say why a file is stale, on one screen."),
     "receipts": ("receipts", "List what MLM's webhooks came to."),
+    "queues": ("queues", "Show what waits; `queues redrive` retries what was given up."),
     "prune-webhook-receipts": ("prune", "Drop old receipts and trails."),
 }

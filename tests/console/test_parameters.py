@@ -7,7 +7,7 @@ import datetime as dt
 import click
 import pytest
 
-from console.parameters import age, ref, when
+from console.parameters import age, rate, ref, when
 
 
 @pytest.mark.parametrize(
@@ -56,3 +56,14 @@ def test_a_reference_is_trimmed() -> None:
 def test_what_is_no_reference_is_refused(text: str) -> None:
     with pytest.raises(click.BadParameter):
         ref(text)
+
+
+@pytest.mark.parametrize(("text", "a_second"), [("5", 5), ("5/s", 5), (" 0.5/s ", 0.5)])
+def test_a_rate_is_so_many_a_second(text: str, a_second: float) -> None:
+    assert rate(text) == a_second
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "5/min", "5/s/s", "1e3", "nan", "inf", "999999999"])
+def test_what_is_no_rate_is_refused(text: str) -> None:
+    with pytest.raises(click.BadParameter):
+        rate(text)

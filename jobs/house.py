@@ -157,12 +157,11 @@ class House:
     def beat(self) -> None:
         """What a worker does each second: say that it lives, keep its places, give back what it could not before."""
         self.pacer.refresh()
-        with self.engine.begin() as conn:
-            workers.beat(conn, self.worker_id, socket.gethostname(), os.getpid())
+        self._say_that_it_lives(workers.WORKER)
         self.slices.give_back_stranded()
 
     def leave(self) -> None:
-        """Say that this worker has ended."""
+        """Say that this worker, or scheduler, has ended."""
         with self.engine.begin() as conn:
             workers.leave(conn, self.worker_id)
 
@@ -177,11 +176,16 @@ class House:
         bell = make_bell(self.broker)
         sweep = Sweep(self.engine, self.rules, self.redis, bell, self.announce, self.settings.mlm_rate)
         return {
+            "beat": Tick(EVERY_S, lambda: self._say_that_it_lives(workers.SCHEDULER)),
             "sweep": Tick(EVERY_S, sweep.ring_what_is_due),
             "tidy": Tick(TIDY_EVERY_S, sweep.tidy),
             "reap": Tick(REAP_EVERY_S, Reaper(self._redis_url).tick),
             "prune": Tick(ASK_EVERY_S, self._prune_weekly),
         }
+
+    def _say_that_it_lives(self, process: str) -> None:
+        with self.engine.begin() as conn:
+            workers.beat(conn, self.worker_id, socket.gethostname(), os.getpid(), process)
 
     def _prune_weekly(self) -> None:
         """Ask for the week's prune until somebody has claimed it, which the prune does in its own transaction."""

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 from alembic import command
+from alembic.script import ScriptDirectory
 from pytest_alembic import tests as checks
 from pytest_alembic.config import Config
 from pytest_alembic.runner import runner
-from sqlalchemy import Engine, create_engine
+from sqlalchemy import Engine, Row, create_engine
 
 from migrations.upgrade import alembic_config, downgrade, driver_url, upgrade
 
@@ -79,6 +80,45 @@ def test_a_migrated_database_is_left_without_our_timeouts_and_lock(empty: Engine
         assert conn.exec_driver_sql("SHOW statement_timeout").scalar_one() == "0"
         assert conn.exec_driver_sql("SHOW lock_timeout").scalar_one() == "0"
         assert conn.exec_driver_sql("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'").scalar_one() == 0
+
+
+COLUMNS = """
+SELECT table_name || '.' || column_name AS name, data_type, is_nullable, column_default IS NOT NULL AS has_default,
+       table_name
+FROM information_schema.columns WHERE table_schema = 'public' AND is_identity = 'NO'
+"""
+RULES = """
+SELECT conrelid::regclass::text AS table_name, pg_get_constraintdef(oid) AS rule FROM pg_constraint
+WHERE connamespace = 'public'::regnamespace AND conrelid <> 0 AND contype <> 'n'
+"""
+
+
+def test_a_version_that_still_runs_finds_all_it_knows_and_may_write_all_it_wrote(
+    empty: Engine, empty_database_url: str
+):
+    """During an upgrade the old version runs on beside the new one, on the new one's tables (from step 0002 on)."""
+    steps = [step.revision for step in ScriptDirectory.from_config(alembic_config(empty_database_url)).walk_revisions()]
+    steps = [step for step in reversed(steps) if step >= "0002"]
+    upgrade(empty_database_url, steps[0])
+    for step in steps[1:]:
+        before, ruled = _columns(empty), _rules(empty)
+        upgrade(empty_database_url, step)
+        after, tables = _columns(empty), {column.table_name for column in before.values()}
+        assert {name: after.get(name) for name in before} == before, f"step {step} changes what was there"
+        new = [column for name, column in after.items() if name not in before and column.table_name in tables]
+        assert [c.name for c in new if c.is_nullable == "NO" and not c.has_default] == [], f"step {step} asks for more"
+        stricter = {rule for rule in _rules(empty) - ruled if rule.table_name in tables}
+        assert not stricter, f"step {step} forbids more"
+
+
+def _columns(engine: Engine) -> dict[str, Row]:
+    with engine.connect() as conn:
+        return {row.name: row for row in conn.exec_driver_sql(COLUMNS)}
+
+
+def _rules(engine: Engine) -> set[Row]:
+    with engine.connect() as conn:
+        return set(conn.exec_driver_sql(RULES))
 
 
 def test_the_clock_is_postgresqls_unless_the_session_sets_another(engine: Engine):

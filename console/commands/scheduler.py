@@ -30,3 +30,4 @@ def command() -> None:
     while not house.stopping.wait(60):
         pass
     schedule.shutdown(wait=True)
+    house.leave()

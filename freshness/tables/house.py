@@ -49,13 +49,15 @@ class EventTicket(Base):
 
 
 class Worker(Base):
-    """A living process that may hold leases. Its leases are void when its beat is older than 6 seconds."""
+    """A living process: a worker, which may hold leases, or a scheduler. A worker's leases are void when its beat is
+    older than 6 seconds."""
 
     __tablename__ = "workers"
 
     id: Mapped[str] = mapped_column(Text, primary_key=True)
     host: Mapped[str] = mapped_column(Text)
     pid: Mapped[int] = mapped_column(Integer)
+    process: Mapped[str] = mapped_column(Text, server_default=text("'worker'"))
     started_at: Mapped[dt.datetime] = mapped_column(INSTANT, server_default=NOW)
     beat_at: Mapped[dt.datetime] = mapped_column(INSTANT, server_default=NOW)
 

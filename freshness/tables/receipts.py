@@ -49,6 +49,8 @@ class WebhookReceipt(Base):
     served_at: Mapped[dt.datetime | None] = mapped_column(INSTANT)
     data_updated_at: Mapped[dt.datetime | None] = mapped_column(INSTANT)
     rows_changed: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    #: The receipt whose entry was decided once more by this one.
+    replay_of: Mapped[int | None] = mapped_column(BigInteger)
 
 
 class RefusedDelivery(Base):

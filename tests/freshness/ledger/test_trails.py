@@ -166,6 +166,21 @@ def test_workers_that_died_are_forgotten_after_an_hour(ledger: Ledger) -> None:
     assert ledger.rows("SELECT id FROM workers") == [{"id": "w2"}]
 
 
+def test_a_scheduler_shows_that_it_lives_and_counts_as_no_worker(ledger: Ledger) -> None:
+    ledger.beat("w1")
+    with ledger.begin() as conn:
+        workers.beat(conn, "s1", "here", 2, workers.SCHEDULER)
+        assert workers.living(conn) == 1
+    ledger.later(7)
+    with ledger.begin() as conn:
+        workers.beat(conn, "s1", "here", 2, workers.SCHEDULER)
+        assert [(each.id, each.process, each.lives) for each in workers.heard_of(conn)] == [
+            ("s1", "scheduler", True),
+            ("w1", "worker", False),
+        ]
+        assert workers.living(conn) == 0
+
+
 def test_the_sweep_rings_for_each_slice_that_may_start_and_no_other(ledger: Ledger) -> None:
     ledger.settled(0, "R1")
     ledger.settled(0, "R2")

@@ -65,7 +65,7 @@ class _Wire:
         """Make the call once. Whatever way MLM says that it refuses the ticket, the next call gets another."""
         if any(isinstance(value, str) and writable(value) != value for value in arguments.values()):
             raise Rejected("an argument holds characters that XML cannot carry")
-        ticket = self._ticket(call.deadline)
+        ticket = self.ticket(call.deadline)
         try:
             with self.transport.during(call):
                 reply = getattr(self.service, call.operation)(sTicket=ticket.text, **arguments)
@@ -74,7 +74,8 @@ class _Wire:
             self.tickets.refused(ticket)
             raise
 
-    def _ticket(self, deadline: float) -> Ticket:
+    def ticket(self, deadline: float) -> Ticket:
+        """A ticket that is good; what keeps us from one has nothing to do with any file."""
         try:
             return self.tickets.current(deadline)
         except MlmError as error:
@@ -129,6 +130,10 @@ class MlmClient:
         list (inferred): clear first and load then, or look at the stamp once more."""
         self._call("ClearModifiedLoanByNameByAppCode", name, _read_cleared, sLNm=name, appCode=app_code)
 
+    def sign_in(self) -> None:
+        """Get a ticket, unless one is held that is still good. Nothing else is asked of MLM."""
+        self._in_turn("SignIn", lambda wire: wire.ticket(wire.exchange.deadline()))
+
     def close(self) -> None:
         """Close the connections. The next call opens new ones."""
         with self._lock:
@@ -148,10 +153,15 @@ class MlmClient:
 
     def _call(self, operation: str, ref: str | None, read: Callable[[str | None], T], **arguments: Any) -> T:
         """One call when it is our turn; every error leaves with its call's name."""
+        return self._in_turn(
+            operation, lambda wire: _made(wire, Call(operation, wire.exchange.deadline()), ref, read, arguments)
+        )
+
+    def _in_turn(self, operation: str, ask: Callable[[_Wire], T]) -> T:
         try:
             wire = self._open()
             with self._before_call(operation):
-                return _made(wire, Call(operation, wire.exchange.deadline()), ref, read, arguments)
+                return ask(wire)
         except MlmError as error:
             failure = error
         # Raised anew, outside of any handler: nothing of the answer hangs on it.

@@ -156,6 +156,15 @@ def test_a_refused_secret_stops(mlm: SandboxServer) -> None:
     client.close()
 
 
+def test_signing_in_alone_asks_mlm_for_nothing_else_and_once(mlm: SandboxServer, client: MlmClient) -> None:
+    client.sign_in()
+    client.sign_in()
+    assert (mlm.calls.sign_ins, mlm.calls.total) == (1, 0)
+    with pytest.raises(SignInFailed) as refused:
+        MlmClient(MlmConfig(mlm.loan_service_url, mlm.token_url, mlm.client_id, "wrong")).sign_in()
+    assert refused.value.unasked
+
+
 def test_a_save_lands_moves_the_stamp_and_is_on_the_list_until_it_is_cleared(
     mlm: SandboxServer, client: MlmClient
 ) -> None:

@@ -4,7 +4,8 @@
 
     t                                                    decision                     outcome
     ---------------------------------------------------  ---------------------------  -------------------------
-    missing, unreadable, or the file is unstamped        order; wanted stays          dispatched, unguarded
+    missing, unreadable, or the file is unstamped;       order; wanted stays          dispatched, unguarded
+        or stamps are not calibrated
     t ≤ least held                                       skip                         held
     t ≤ wanted, and every concern held below t is stale  skip; joins that order       already_ordered
     t ≤ captured                                         skip; confirmed once quiet   own_echo
@@ -94,9 +95,12 @@ class Decision:
         return self.orders or self.outcome is Outcome.ALREADY_ORDERED
 
 
-def decide(t: dt.datetime | None, file: FileNumbers) -> Decision:
-    """Decide one `Modified` or `Created` entry with stamp `t` (truncated; None: missing or unreadable)."""
-    if t is None or file.unstamped:
+def decide(t: dt.datetime | None, file: FileNumbers, *, calibrated: bool = True) -> Decision:
+    """Decide one `Modified` or `Created` entry with stamp `t` (truncated; None: missing or unreadable).
+
+    `calibrated`: a webhook's stamp has been seen to equal a read's. Until then none silences anything.
+    """
+    if t is None or file.unstamped or not calibrated:
         return Decision(Outcome.DISPATCHED, UNGUARDED, orders=True)
     if at_most(t, file.least_held):
         return _skip(Outcome.HELD)

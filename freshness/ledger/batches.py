@@ -14,8 +14,8 @@ from .. import guard, stamp
 from ..bell import Ring
 from ..guard import Decision, FileNumbers, Outcome
 from ..rules import Rules
+from . import calibration
 from .orders import file_ring
-from .rows import resolution_in_force
 
 #: Names of events, compared without letter case.
 CHANGE_EVENTS = frozenset({"modified", "created"})
@@ -58,7 +58,7 @@ class _File:
     mark: dt.datetime | None
     numbers: FileNumbers
     orders: list[tuple[int, str]]
-    wanted_exact: dt.datetime | None = None
+    wanted_raised: bool = False
 
 
 _LOCK_FILES = """
@@ -83,13 +83,12 @@ WHERE f.id = ANY(%(ids)s) GROUP BY f.id
 
 _UPDATE_FILES = """
 WITH changed AS (
-    SELECT * FROM unnest(%(ids)s::bigint[], %(ordered)s::bigint[], %(wanted)s::timestamptz[], %(exact)s::timestamptz[])
-        AS x (id, ordered, wanted, exact)
+    SELECT * FROM unnest(%(ids)s::bigint[], %(ordered)s::bigint[], %(wanted)s::timestamptz[])
+        AS x (id, ordered, wanted)
 ), files AS (
     UPDATE file_freshness f SET
         ordered = x.ordered,
         wanted_seen_at = CASE WHEN x.wanted > coalesce(f.wanted, '-infinity') THEN %(now)s ELSE f.wanted_seen_at END,
-        wanted_exact = coalesce(x.exact, f.wanted_exact),
         wanted = greatest(f.wanted, x.wanted)
     FROM changed x WHERE f.id = x.id
 )
@@ -133,18 +132,17 @@ def receive(conn: Connection, rules: Rules, entries: Sequence[Entry]) -> Decided
     if not entries:
         return Decided(0, 0, 0, 0, ())
     now = conn.exec_driver_sql(_NOW).scalar_one()
-    files, resolution_s = _lock(
-        conn, rules, _refs(entries, CHANGE_EVENTS | {DELETED_EVENT}), _refs(entries, CHANGE_EVENTS)
-    )
+    refs, changed = _refs(entries, CHANGE_EVENTS | {DELETED_EVENT}), _refs(entries, CHANGE_EVENTS)
+    files, resolution_s, calibrated = _lock(conn, rules, refs, changed)
     receipts: dict[str, list[Any]] = {name: [] for name, _ in _RECEIPT_COLUMNS}
     counts: Counter[str] = Counter()
     for entry in entries:
         read = stamp.parse(entry.stamp_text, rules.zone, now)
         exact = read.instant if isinstance(read, stamp.Stamp) else None
         file = files.get(entry.reference or "")
-        decision = _decide(entry, file, stamp.truncate(exact, resolution_s) if exact else None)
+        decision = _decide(entry, file, stamp.truncate(exact, resolution_s) if exact else None, calibrated)
         if file is not None and decision.orders:
-            _order(file, decision, exact)
+            _order(file, decision)
         counts[decision.outcome.counted_as] += 1
         _write(receipts, entry, exact, file, decision, now)
     _store(conn, files, receipts, now)
@@ -161,24 +159,24 @@ def _event(entry: Entry) -> str:
     return (entry.event_type or "").strip().lower()
 
 
-def _lock(conn: Connection, rules: Rules, refs: list[str], changed: list[str]) -> tuple[dict[str, _File], float]:
-    """The files of these references, locked, and the resolution in force. What is `changed` may be imported."""
+def _lock(conn: Connection, rules: Rules, refs: list[str], changed: list[str]) -> tuple[dict[str, _File], float, bool]:
+    """The files of these references, locked; then the resolution in force, and whether stamps are calibrated. What is
+    `changed` may be imported."""
     if not refs:
-        return {}, 1.0
+        return {}, 1.0, False
     rows = conn.exec_driver_sql(_LOCK_FILES, {"refs": refs}).all()
     if rules.import_unknown and not {row.ref for row in rows}.issuperset(changed):
         conn.exec_driver_sql(_ADD_FILES, {"refs": changed})
         rows = conn.exec_driver_sql(_LOCK_FILES, {"refs": refs}).all()
     if not rows:
-        return {}, 1.0
+        return {}, 1.0, False
     parameters = {
         "ids": [row.id for row in rows],
         "active": len(rules.active),
         "concerns": [concern.value for concern in rules.active],
     }
     least = {row.id: row for row in conn.exec_driver_sql(_LEAST_HELD, parameters)}
-    resolution_s = resolution_in_force(conn, rules)
-    return {row.ref: _file(row, least[row.id]) for row in rows}, resolution_s
+    return {row.ref: _file(row, least[row.id]) for row in rows}, *calibration.in_force(conn, rules)
 
 
 def _file(row: Any, least: Any) -> _File:
@@ -195,7 +193,7 @@ def _file(row: Any, least: Any) -> _File:
     return _File(row.id, row.loan_id, row.lead_id, row.mark, numbers, [])
 
 
-def _decide(entry: Entry, file: _File | None, t: dt.datetime | None) -> Decision:
+def _decide(entry: Entry, file: _File | None, t: dt.datetime | None, calibrated: bool) -> Decision:
     if entry.fault is not None:
         return Decision(Outcome.MALFORMED, entry.fault)
     event = _event(entry)
@@ -205,14 +203,13 @@ def _decide(entry: Entry, file: _File | None, t: dt.datetime | None) -> Decision
         return Decision(Outcome.UNKNOWN_FILE, guard.WHY_SKIPPED[Outcome.UNKNOWN_FILE])
     if event == DELETED_EVENT:
         return guard.decide_deleted()
-    return guard.decide(t, file.numbers)
+    return guard.decide(t, file.numbers, calibrated=calibrated)
 
 
-def _order(file: _File, decision: Decision, exact: dt.datetime | None) -> None:
+def _order(file: _File, decision: Decision) -> None:
     file.numbers = file.numbers.after_order(decision.wanted)
     file.orders.append((file.numbers.ordered, f"webhook, {decision.reason}"))
-    if decision.wanted is not None:
-        file.wanted_exact = exact
+    file.wanted_raised |= decision.wanted is not None
 
 
 def _write(
@@ -251,7 +248,6 @@ def _store(conn: Connection, files: dict[str, _File], receipts: dict[str, list[A
             "ids": [file.id for file in changed],
             "ordered": [file.numbers.ordered for file in changed],
             "wanted": [file.numbers.wanted for file in changed],
-            "exact": [file.wanted_exact for file in changed],
             "order_files": [order[0] for order in orders],
             "numbers": [order[1] for order in orders],
             "causes": [order[2] for order in orders],
@@ -262,4 +258,4 @@ def _store(conn: Connection, files: dict[str, _File], receipts: dict[str, list[A
 
 def _ring(file: _File, resolution_s: float) -> Ring:
     """A raised `wanted` is read no sooner than one resolution after it was first seen (the protocol, "A slice", 2)."""
-    return file_ring(file.id, resolution_s if file.wanted_exact else 0.0)
+    return file_ring(file.id, resolution_s if file.wanted_raised else 0.0)

@@ -20,7 +20,7 @@ from ..errors import LeaseLost
 from ..rules import Rules
 from ..settling import Settlement, Standing
 from ..state import State
-from . import epochs, events, own_writes, receipts, runs, unconfirmed
+from . import calibration, epochs, events, own_writes, receipts, runs, unconfirmed
 from .files import Owner, mirror_mark, tie
 from .leases import Lease
 from .orders import file_ring, place
@@ -80,12 +80,6 @@ UPDATE file_freshness SET
 WHERE id = %(file_id)s
 """
 
-_ALIKE = """
-UPDATE stamp_calibration SET alike_at = coalesce(alike_at, mlm_now()),
-       auto_resolution_s = CASE WHEN %(fraction)s THEN least(auto_resolution_s, 0.004) ELSE auto_resolution_s END
-WHERE alike_at IS NULL OR (%(fraction)s AND auto_resolution_s > 0.004)
-"""
-
 
 def is_worth_landing(rules: Rules, lease: Lease, reading: Reading) -> bool:
     """Whether the read is not older than what the concern holds; nobody else can move that while the lease is ours."""
@@ -113,7 +107,6 @@ def commit_read(conn: Connection, rules: Rules, lease: Lease, reading: Reading, 
     became_loan = is_loan_fields and tie(conn, file, landed.owner)
     if settlement.new_epoch:
         epochs.begin(conn, file.id, v, holding=lease.concern)
-    _compare_stamps(conn, rules, file, reading)
     receipts.count_rows(conn, file.id, landed.rows, after=row.served, order=lease.terms.order, now=file.now)
     _write(conn, rules, lease, file, concerns, settlement, v, reading)
     rings = _rings(rules, lease, settlement, file)
@@ -130,6 +123,8 @@ def commit_read(conn: Connection, rules: Rules, lease: Lease, reading: Reading, 
     )
     kinds = [events.HYDRATED] * is_loan_fields + [events.FRESH] * (state is State.FRESH)
     events.write(conn, file.ref, kinds)
+    if is_loan_fields:
+        _compare_stamps(conn, rules, lease, file, row, settlement, reading, resolution_s)
     return Committed(outcome, rings, announced=bool(kinds))
 
 
@@ -161,11 +156,29 @@ def _lock_and_check(conn: Connection, rules: Rules, lease: Lease) -> tuple[FileR
     return file, concern_rows(conn, rules, file)
 
 
-def _compare_stamps(conn: Connection, rules: Rules, file: FileRow, reading: Reading) -> None:
-    """Whether a webhook's stamp equals a read's, to the fraction: what `auto` waits for (the contract, "Settings")."""
+def _compare_stamps(
+    conn: Connection,
+    rules: Rules,
+    lease: Lease,
+    file: FileRow,
+    before: ConcernRow,
+    settlement: Settlement,
+    reading: Reading,
+    resolution_s: float,
+) -> None:
+    """What this read says of webhooks' stamps and ours. Loan fields speak for all: the stamp is the file's."""
     read = stamp.parse(reading.stamp_text, rules.zone, reading.answered_at)
-    if isinstance(read, stamp.Stamp) and read.instant == file.wanted_exact:
-        conn.exec_driver_sql(_ALIKE, {"fraction": read.has_fraction})
+    if isinstance(read, stamp.Stamp):
+        calibration.compare(
+            conn,
+            file,
+            before,
+            exact=read.instant,
+            v=stamp.truncate(read.instant, resolution_s),
+            resolution_s=resolution_s,
+            order=lease.terms.order,
+            serves=settlement.serves,
+        )
 
 
 def _write(

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from ..concerns import Concern
 
 _FILE = """
-UPDATE file_freshness SET mark = %(v)s, captured = %(v)s, wanted = %(v)s, wanted_exact = NULL, racy_stamp = NULL,
+UPDATE file_freshness SET mark = %(v)s, captured = %(v)s, wanted = %(v)s, racy_stamp = NULL,
        mark_seen_at = mlm_now(), wanted_seen_at = mlm_now(), epoch = epoch + 1
 WHERE id = %(file_id)s
 """

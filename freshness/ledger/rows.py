@@ -34,7 +34,6 @@ class FileRow:
     captured: dt.datetime | None
     wanted: dt.datetime | None
     wanted_seen_at: dt.datetime | None
-    wanted_exact: dt.datetime | None
     ordered: int
     served: int
     due_at: dt.datetime | None
@@ -93,7 +92,7 @@ class ConcernRow:
 
 
 _COLUMNS = (
-    "id, ref, kind, loan_id, lead_id, mark, mark_seen_at, captured, wanted, wanted_seen_at, wanted_exact, ordered, "
+    "id, ref, kind, loan_id, lead_id, mark, mark_seen_at, captured, wanted, wanted_seen_at, ordered, "
     "served, due_at, epoch, unstamped, deleted_at, not_found_at, racy_stamp, slice_committed_at, unconfirmed_since, "
     "confirm_at, confirmations, confirmed_at, mlm_now() AS now"
 )

@@ -15,7 +15,7 @@ from console.embedded import PostgreSQL, embedded
 from migrations.upgrade import driver_url, upgrade
 
 #: Rows that a migration has put there.
-KEPT = ("alembic_version", "event_counter", "stamp_calibration")
+KEPT = ("alembic_version", "event_counter", "stamp_calibration", "backstop_turns")
 
 
 def _engine(url: str | sa.URL) -> sa.Engine:
@@ -80,6 +80,10 @@ def _stoppable() -> Iterator[PostgreSQL]:
     with embedded(durable=False, redis_url="redis://not-needed") as servers:
         assert servers.postgresql is not None
         upgrade(servers.database_url)
+        engine = _engine(servers.database_url)
+        with engine.begin() as conn:
+            conn.exec_driver_sql("UPDATE stamp_calibration SET alike_at = mlm_now()")
+        engine.dispose()
         yield servers.postgresql
 
 

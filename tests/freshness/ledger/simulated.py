@@ -41,11 +41,14 @@ FEW = (LOAN_FIELDS, BORROWERS, ASSETS)
 LOT = Random(1)
 
 #: Rows that a migration has put there.
-KEPT = ("alembic_version", "event_counter", "stamp_calibration")
+KEPT = ("alembic_version", "event_counter", "stamp_calibration", "backstop_turns")
+
+#: The one stored value as it stands once a webhook's stamp has equalled a read's.
+CALIBRATED = "UPDATE stamp_calibration SET auto_resolution_s = 1, alike_at = mlm_now(), unlike = 0, cleared_at = NULL"
 
 
 def empty(engine: Engine) -> None:
-    """Take everything out of a database but what its migrations have put there."""
+    """Take everything out of a database but what its migrations have put there, and what it knows of MLM's stamps."""
     with engine.begin() as conn:
         tables = conn.exec_driver_sql(
             "SELECT quote_ident(relname) FROM pg_class WHERE relkind IN ('r', 'p') AND NOT relispartition "
@@ -55,7 +58,8 @@ def empty(engine: Engine) -> None:
         for table in tables.scalars().all():
             conn.exec_driver_sql(f"DELETE FROM {table}")
         conn.exec_driver_sql("UPDATE event_counter SET last_number = 0")
-        conn.exec_driver_sql("UPDATE stamp_calibration SET auto_resolution_s = 1, alike_at = NULL")
+        conn.exec_driver_sql(CALIBRATED)
+        conn.exec_driver_sql("UPDATE backstop_turns SET begun_at = '-infinity', holder = NULL")
 
 
 def at(seconds: float) -> dt.datetime:

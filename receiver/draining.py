@@ -36,7 +36,7 @@ log = structlog.get_logger(__name__)
 LOOK_EVERY_S = 0.5
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 2.0
 ENTRIES_AT_ONCE = 1000
-ENDS_WITHIN_S = 2.0
+ENDS_WITHIN_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,7 @@ class Health:
         self._redis = redis
         self._spool = spool
         self._asking = asyncio.Lock()
+        self._question: asyncio.Task[str] | None = None
         self._report: dict[str, str | int] = {}
         self._until = 0.0
 
@@ -66,10 +67,16 @@ class Health:
         return JSONResponse({"status": "ok" if good else "not ready", **self._report}, status, headers)
 
     async def _postgresql(self) -> str:
+        """A PostgreSQL that takes no notice of a question is away until it answers; it is not asked another one."""
+        if self._question is None:
+            self._question = asyncio.create_task(in_thread(self._ask_postgresql))
+        answered, _ = await asyncio.wait({self._question}, timeout=WITHIN_S)
+        if not answered:
+            return "away"
+        question, self._question = self._question, None
         try:
-            async with asyncio.timeout(WITHIN_S):
-                return await in_thread(self._ask_postgresql)
-        except (SQLAlchemyError, TimeoutError):
+            return question.result()
+        except SQLAlchemyError:
             return "away"
 
     def _ask_postgresql(self) -> str:

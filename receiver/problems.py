@@ -7,6 +7,7 @@ who has the batch, sends it again.
 
 from __future__ import annotations
 
+import asyncio
 import traceback
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -136,6 +137,10 @@ class Shield:
             await self.app(scope, receive, sending)
         except ClientDisconnect:
             return
+        except asyncio.CancelledError:  # the server stops, and the time that it had to end in is over
+            if not begun:
+                await Problem(503, "this receiver stops; try again").response()(scope, receive, send)
+            raise
         except Exception as error:  # noqa: BLE001 - the last net: whatever it is, the caller gets an answer
             problem = problem_of(error)
             report(error, problem.status, scope)

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import json
-import os
 import signal
-import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,7 +15,8 @@ from typing import Any
 import httpx
 import pytest
 import sqlalchemy as sa
-from running_receiver import MLM_TOKEN, OPEN, SEEDED, WEBHOOK
+from receiver_process import COMMAND, WITHIN_S, Process, receiver_process
+from running_receiver import SEEDED
 
 from console.embedded import PostgreSQL
 from freshness.ledger import own_writes
@@ -30,8 +27,6 @@ from freshness.settings import load
 from jobs.house import make_engine
 from receiver.spool import Depth, Spool
 
-WITHIN_S = 20.0
-COMMAND = [sys.executable, "-m", "console", "receiver", "--port", "0"]
 RECEIPTS = "SELECT last_modified_text, outcome FROM mlm_webhook_receipts ORDER BY id"
 
 
@@ -44,22 +39,6 @@ def batch(n: int) -> list[dict[str, Any]]:
 
 
 @dataclass
-class Process:
-    """One `freshness receiver`, and what it said."""
-
-    popen: subprocess.Popen[str]
-    url: str
-
-    def post(self, body: Any) -> httpx.Response:
-        headers = {"Authorization": f"Bearer {MLM_TOKEN}"}
-        return httpx.post(self.url + WEBHOOK, json=body, headers=headers, timeout=30)
-
-    def end(self, signum: int) -> int:
-        self.popen.send_signal(signum)
-        return self.popen.wait(WITHIN_S)
-
-
-@dataclass
 class Place:
     """What the receivers of a test share."""
 
@@ -68,21 +47,8 @@ class Place:
     directory: Path
     spool: Spool
 
-    @contextlib.contextmanager
-    def receiver(self, argv: Sequence[str] = COMMAND) -> Iterator[Process]:
-        environ = {
-            **os.environ,
-            **OPEN,
-            "PYTHONPATH": os.pathsep.join(sys.path),
-            "DATABASE_URL": self.postgresql.url,
-            "REDIS_URL": os.environ["MLM_TEST_REDIS_URL"],
-            "SPOOL_DIR": str(self.directory),
-        }
-        with subprocess.Popen(argv, env=environ, stderr=subprocess.PIPE, text=True) as popen:
-            try:
-                yield Process(popen, f"http://127.0.0.1:{_port(popen)}")
-            finally:
-                popen.kill()
+    def receiver(self, argv: Sequence[str] = COMMAND) -> contextlib.AbstractContextManager[Process]:
+        return receiver_process({"DATABASE_URL": self.postgresql.url, "SPOOL_DIR": str(self.directory)}, argv)
 
     def receipts(self) -> list[tuple[str, str]]:
         with self.engine.connect() as conn:
@@ -97,17 +63,6 @@ class Place:
         while not self.spool.is_empty():
             assert time.monotonic() < deadline, "batches still wait"
             time.sleep(0.02)
-
-
-def _port(popen: subprocess.Popen[str]) -> int:
-    """The port it listens at; what it says afterwards is read and dropped."""
-    assert popen.stderr is not None
-    for line in popen.stderr:
-        said = json.loads(line) if line.startswith("{") else {}
-        if said.get("event") == "receiver.listening":
-            threading.Thread(target=popen.stderr.read, daemon=True).start()
-            return int(said["port"])
-    raise AssertionError("it ended before it listened")
 
 
 @pytest.fixture

@@ -180,12 +180,12 @@ def test_a_worker_that_was_paused_past_its_lease_changes_nothing(house: WholeHou
     house.import_("R000013")
     paused = house.worker()
     paused_id = house.id_of(paused)
-    with house.turned(latency_ms=1000):
+    with house.turned(latency_ms=3000):
         house.touch("R000013", "loan_fields")
-        until(lambda: "loan_fields" in house.leased(paused_id), "the slice is at work")
-        until(lambda: house.mlm.calls.under_way, "its call is under way")
-        paused.send(signal.SIGSTOP)
+        until(lambda: house.mlm.calls.under_way, "a call of its slices is under way")
+        house.pause(paused)
         held = house.leased(paused_id)
+        assert held
     house.touch("R000013", "loan_fields")
     house.touch("R000013", "fees")
     house.expire(paused_id)
@@ -261,7 +261,7 @@ class TestBorrowersData:
         house.rests(edited)
         tables = set(house.tables()) - PORTAL_TABLES
         assert {"mlm_webhook_receipts", "slice_runs", "audit_log", "file_events"} <= tables
-        told = "\n".join(house.table_as_text(table) for table in sorted(tables))
+        told = "\n".join(house.as_text(table) for table in sorted(tables))
         assert edited in told
         assert _found_in(told, _people(house)) == []
 
@@ -269,7 +269,7 @@ class TestBorrowersData:
         house.rests(edited)
         assert house.rows("SELECT FROM borrowers WHERE ssn_encrypted IS NOT NULL")
         assert house.rows("SELECT FROM assets WHERE account_number_encrypted IS NOT NULL")
-        told = "\n".join(house.table_as_text(table) for table in house.tables())
+        told = "\n".join(house.as_text(table) for table in house.tables())
         assert _found_in(told, _numbers(house)) == []
 
 

@@ -156,6 +156,21 @@ class WholeHouse:
         self._worker = self.start("worker")
         return self._worker
 
+    def pause(self, worker: Process) -> None:
+        """Stop the worker as a frozen machine would, between its transactions: in one it holds locks for 10 s."""
+        query = (
+            "SELECT FROM pg_stat_activity WHERE application_name = 'mlm-freshness worker' AND xact_start IS NOT NULL"
+        )
+
+        def paused() -> bool:
+            worker.send(signal.SIGSTOP)
+            if not self.rows(query):
+                return True
+            worker.send(signal.SIGCONT)
+            return False
+
+        until(paused, "the worker is between transactions")
+
     def id_of(self, worker: Process) -> str:
         """Who a worker is in the ledger, once it has said so."""
         query = "SELECT id FROM workers WHERE pid = %(pid)s"
@@ -217,8 +232,7 @@ class WholeHouse:
         for table in self.tables():
             for column, value in (*ids.items(), ("mlm_reference_number", ref)):
                 if column in self._columns(table):
-                    rows = self.rows(f"SELECT * FROM {table} WHERE {column} = %(value)s ORDER BY 1, 2", value=value)
-                    found[f"{table} by {column}"] = "\n".join(map(repr, rows))
+                    found[f"{table} by {column}"] = self.as_text(table, column, value)
         assert "loans by mlm_reference_number" in found
         return found
 
@@ -226,8 +240,12 @@ class WholeHouse:
         """Every table of the database, partitions under their parent's name."""
         return sorted(set(sa.inspect(self.house.engine).get_table_names()) - {"alembic_version"})
 
-    def table_as_text(self, table: str) -> str:
-        return "\n".join(map(repr, self.rows(f"SELECT * FROM {table}")))
+    def as_text(self, table: str, column: str = "''", value: Any = "") -> str:
+        """A table's rows as text, a line each; bytes stand there as the characters that they are."""
+        query = f"SELECT row::text AS line FROM {table} AS row WHERE {column} = %(value)s ORDER BY line"
+        with self.house.engine.begin() as conn:
+            conn.exec_driver_sql("SET LOCAL bytea_output = 'escape'")
+            return "\n".join(conn.exec_driver_sql(query, {"value": value}).scalars())
 
     def _columns(self, table: str) -> set[str]:
         return {column["name"] for column in sa.inspect(self.house.engine).get_columns(table)}

@@ -20,7 +20,8 @@ What is promised:
   there, as for what MLM itself sends late or in another order, the guard loses nothing (docs/protocol.md).
 - **At least once.** A batch may be decided twice: if its commit's outcome was not known, if a process dies between a
   commit and the removal, or between the writing and the answer (then MLM sends it again). Harmless: the second time
-  its stamp is held or ordered already; without a stamp it costs one more read. There are two receipts.
+  its stamp is held or ordered already; without one that the guard may believe it costs one more read. There are two
+  receipts.
 
 A file holds what receipts hold, mode 0600: reference, loan number, event, stamp, what is wrong. Never the body.
 """

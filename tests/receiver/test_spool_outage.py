@@ -20,6 +20,7 @@ from running_receiver import NEWER, OPEN, Receiver, engine_to_nowhere, receiver
 from console.embedded import PostgreSQL
 from freshness.ledger.batches import Entry
 from jobs.house import make_engine
+from receiver import health
 from receiver.spool import Depth, Spool
 
 WITHIN_S = 20.0
@@ -126,6 +127,23 @@ def test_who_has_a_spool_is_ready_without_postgresql_and_tells_how_much_waits(tm
         answer = served.get("/readyz", token=None)
     said = {"status": "ok", "postgresql": "away", "redis": "not configured"}
     assert (answer.status_code, answer.json()) == (200, {**said, "spool": "ok", "spooled": 3, "set_aside": 0})
+
+
+def test_a_postgresql_that_takes_no_notice_is_asked_once_and_away_until_it_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health, "WITHIN_S", 0.1)
+    monkeypatch.setattr(health, "SERVES_S", 0.0)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(WITHIN_S)
+        silent_url = f"postgresql://nobody@127.0.0.1:{silent.getsockname()[1]}/none"
+        with spooling(silent_url, tmp_path) as served:
+            said = [served.get("/readyz") for _ in range(3)]
+            silent.accept()[0].close()
+            silent.settimeout(0)
+            with pytest.raises(BlockingIOError):
+                silent.accept()
+    assert [(answer.status_code, answer.json()["postgresql"]) for answer in said] == [(200, "away")] * 3
 
 
 def test_a_spool_that_cannot_be_written_to_is_not_needed_while_postgresql_is_there(

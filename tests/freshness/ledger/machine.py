@@ -31,6 +31,7 @@ from freshness.ledger import (
     files,
     leases,
     own_writes,
+    status,
     sweeps,
     workers,
 )  # fmt: skip
@@ -112,11 +113,10 @@ class Slice:
 
 @dataclass
 class Write:
-    """A write of the portal: registered (an id) or of the short form, saved in MLM or not, with or without capture."""
+    """A write of the portal: registered (an id) or of the short form, saved in MLM or not yet."""
 
     concern: Concern
     value: int
-    capture: bool
     id: int | None = None
     saved_at: dt.datetime | None = None
     failed: bool = False
@@ -168,6 +168,21 @@ class World:
         return older[-1] if behind and older and young else newest
 
     # time
+
+    def begin(self, how: str) -> None:
+        """The file comes into being: `settled` is an import that has come to rest, and then nothing for a while."""
+        with self.ledger.begin() as conn:
+            if how == "seeded":
+                own_writes.seed_mark(conn, self.rules, LOAN, self.versions[0].stamp.isoformat())
+            elif how == "inserted":
+                conn.exec_driver_sql("INSERT INTO loans (mlm_reference_number) VALUES ('R1')")
+            else:
+                files.import_file(conn, REF)
+        self.tick(1.1)
+        if how == "settled":
+            self.run_out()
+            self.tick(900)
+        self.check()
 
     def tick(self, seconds: float) -> None:
         """Time passes; at least a microsecond does with every step."""
@@ -243,13 +258,28 @@ class World:
         with self.ledger.begin() as conn:
             failures.failed(conn, self.rules, slice_.lease, "Timeout", final=False, lot=LOT)
 
+    def startable(self) -> list[Concern]:
+        """The slices that may start now."""
+        with self.ledger.begin() as conn:
+            return [ring.concern for ring in sweeps.stale_and_due(conn, self.rules, 9) if ring.concern is not None]
+
+    def run_slices(self, behind: bool) -> None:
+        """Every slice that may start runs alone from end to end, and then what hangs on it."""
+        done: set[Concern] = set()
+        while left := [concern for concern in self.startable() if concern not in done]:
+            done.add(left[0])
+            if self.take(left[0]):
+                self.read(self.reading() - 1, behind)
+                self.land(len(self.slices) - self.reading() - 1)
+            self.tick(0.000001)
+
     # own writes
 
     def register(self, concern: Concern, capture: bool) -> None:
         """The portal is about to write."""
         with self.ledger.begin() as conn:
             own_write_id = own_writes.register(conn, self.rules, LOAN, capture)
-        self.writes.append(Write(concern, next(self.values), capture, own_write_id))
+        self.writes.append(Write(concern, next(self.values), own_write_id))
 
     def write_to_mlm(self, which: int, fate: str) -> None:
         """The portal's save: `well`, `failed` (MLM did not take it) or `timeout` (it did, and nobody heard)."""
@@ -262,9 +292,9 @@ class World:
         """How many own writes have not called MLM yet."""
         return sum(w.saved_at is None for w in self.writes)
 
-    def short_write(self, concern: Concern, capture: bool) -> None:
+    def short_write(self, concern: Concern) -> None:
         """The portal writes without registering; `capture_mark` follows with its local half."""
-        self.writes.append(Write(concern, next(self.values), capture, None, self.ledger.now))
+        self.writes.append(Write(concern, next(self.values), None, self.ledger.now))
         self.save(concern, self.writes[-1].value)
 
     def leave(self, which: int) -> None:
@@ -280,23 +310,28 @@ class World:
             else:
                 own_writes.capture_mark(conn, self.rules, LOAN, write.saved_at)
 
+    def capturable(self) -> list[int]:
+        """The own writes whose captures are due and not under way."""
+        under_way = {capture.own_write_id for capture, _ in self.captures}
+        with self.ledger.begin() as conn:
+            due = [ring.own_write_id for ring in sweeps.uncaptured(conn, 100)]
+        return [own_write for own_write in due if own_write is not None and own_write not in under_way]
+
     def begin_capture(self, behind: bool) -> bool:
         """The next capture that is due reads the stamp."""
-        with self.ledger.begin() as conn:
-            rings = [r for r in sweeps.uncaptured(conn, 100) if r.own_write_id not in self._capturing()]
-            capture = captures.begin(conn, rings[0].own_write_id) if rings and rings[0].own_write_id else None
-        if capture is not None:
+        for own_write in self.capturable()[:1]:
+            with self.ledger.begin() as conn:
+                capture = captures.begin(conn, own_write)
+            assert capture is not None
             self.captures.append((capture, self.shown(behind)))
-        return capture is not None
+            return True
+        return False
 
     def finish_capture(self, which: int) -> None:
         """What a capture read is taken in."""
         capture, version = self.captures.pop(which % len(self.captures))
         with suppress(LeaseLost), self.ledger.begin() as conn:
             captures.finish(conn, self.rules, capture, version.stamp.isoformat())
-
-    def _capturing(self) -> set[int]:
-        return {capture.own_write_id for capture, _ in self.captures}
 
     # confirmations and sweeps
 
@@ -332,17 +367,21 @@ class World:
 
     def check(self) -> None:
         """Numbers never go back; a copy that differs is not called fresh; receipts are served when all have served."""
-        (numbers,) = self.ledger.rows(_NUMBERS)
+        with self.ledger.begin() as conn:
+            numbers = dict(conn.exec_driver_sql(_NUMBERS).mappings().one())
+            receipts = conn.exec_driver_sql(_RECEIPTS).all()
+            told = not self.hooks and not self.lost
+            fresh = told and status.freshness_of(conn, self.rules, REF).state == "fresh"
         before, self.numbers = self.numbers, numbers
         if before is not None:
             _check_no_number_went_back(before, numbers)
         served = [row[1] for row in (numbers["concerns"] or {}).values()]
         least = min(served) if len(served) == len(self.rules.active) else 0
         assert numbers["served"] == least, "the file's `served` is the least of its concerns'"
-        for receipt in self.ledger.rows(_RECEIPTS):
-            all_served = least >= receipt["order_number"]
-            assert (receipt["served_at"] is not None) == all_served, "served_at: when, and only when, all have served"
-        if not self.hooks and not self.lost and self.ledger.state(REF) == "fresh":
+        for receipt in receipts:
+            all_served = least >= receipt.order_number
+            assert (receipt.served_at is not None) == all_served, "served_at: when, and only when, all have served"
+        if fresh:
             assert self.copy() == self.versions[-1].content, "a copy that differs calls itself fresh"
 
     def run_out(self) -> None:
@@ -365,8 +404,8 @@ class World:
         raise AssertionError(f"no rest: {self.ledger.status(REF)}")
 
     def _rests(self) -> bool:
-        status = self.ledger.status(REF)
-        return status.state == "fresh" or (status.confirm_at is None and status.state == "unconfirmed")
+        found = self.ledger.status(REF)
+        return found.state == "fresh" or (found.confirm_at is None and found.state == "unconfirmed")
 
     def _work_off(self) -> None:
         while self.reading():
@@ -417,14 +456,15 @@ def stamp_of(text: str) -> dt.datetime:
     return dt.datetime.fromisoformat(text).astimezone(stamp.UTC)
 
 
-CONCERNS = st.sampled_from(RULES.active)
 WHICH = st.integers(0, 3)
 BEHIND = st.sampled_from([False, False, False, True])
-NO_LESS_OFTEN = st.sampled_from
+EDITED = st.sampled_from([BORROWERS, BORROWERS, CONDITIONS, LOAN_FIELDS])
+WAYS_IN = ("settled", "settled", "settled", "settled", "import", "seeded", "inserted")
 
 
 class Machine(RuleBasedStateMachine):
-    """Hypothesis chooses the next step. Subclasses say which engine."""
+    """Hypothesis chooses the next step: single ones that may be interleaved, and whole runs of them. Subclasses say
+    which engine."""
 
     engine: Engine
 
@@ -432,153 +472,142 @@ class Machine(RuleBasedStateMachine):
         super().__init__()
         self.world = World(self.engine)
 
-    @initialize(how=st.sampled_from(["settled", "import", "seeded", "inserted"]))
+    @initialize(how=st.sampled_from(WAYS_IN))
     def a_file(self, how: str) -> None:
         """The file comes into being: fresh and quiet, by an import, by a seed, or by the portal's insert."""
-        ledger = self.world.ledger
-        with ledger.begin() as conn:
-            if how == "seeded":
-                own_writes.seed_mark(conn, RULES, LOAN, self.world.versions[0].stamp.isoformat())
-            elif how == "inserted":
-                conn.exec_driver_sql("INSERT INTO loans (mlm_reference_number) VALUES ('R1')")
-            else:
-                files.import_file(conn, REF)
-        self.world.tick(1)
-        if how == "settled":
-            self.world.run_out()
-            self.world.tick(900)
+        self.world.begin(how)
 
-    @rule(seconds=st.sampled_from([0.01, 0.4, 1, 3, 7, 40, 290, 700]))
+    @rule(seconds=st.sampled_from([0.2, 0.5, 1.1, 1.1, 3, 7, 40, 290, 700]))
     def time_passes(self, seconds: float) -> None:
         """Nothing happens for a while."""
         self.world.tick(seconds)
 
-    @rule(concern=CONCERNS)
+    @rule(concern=EDITED)
     def outsider_saves(self, concern: Concern) -> None:
         """Somebody edits the file in MLM."""
-        self._step()
         self.world.save(concern, next(self.world.values))
 
     @precondition(lambda self: self.world.hooks)
     @rule(which=WHICH, times=st.sampled_from([1, 1, 2]))
     def webhook(self, which: int, times: int) -> None:
         """A webhook arrives, in any order."""
-        self._step()
         self.world.deliver(which, times)
 
+    @precondition(lambda self: self.world.hooks)
+    @rule()
+    def webhooks_arrive(self) -> None:
+        """Every webhook that is under way arrives."""
+        while self.world.hooks:
+            self.world.deliver(0, 1)
+
     @precondition(lambda self: self.world.hooks and not self.world.lost)
-    @rule(which=WHICH, really=st.sampled_from([False, False, True]))
+    @rule(which=WHICH, really=st.sampled_from([False, False, False, True]))
     def webhook_lost(self, which: int, really: bool) -> None:
         """A webhook never arrives."""
         if really:
             self.world.lose(which)
 
-    @rule(concern=CONCERNS)
-    def slice_taken(self, concern: Concern) -> None:
-        """A worker takes a slice."""
-        self._step()
-        self.world.take(concern)
+    @precondition(lambda self: self.world.startable())
+    @rule(which=WHICH)
+    def slice_taken(self, which: int) -> None:
+        """A worker takes a slice that may start."""
+        startable = self.world.startable()
+        self.world.take(startable[which % len(startable)])
 
     @precondition(lambda self: self.world.reading())
     @rule(which=WHICH, behind=BEHIND)
     def slice_reads(self, which: int, behind: bool) -> None:
         """A slice reads MLM."""
-        self._step()
         self.world.read(which, behind)
 
     @precondition(lambda self: self.world.reading() < len(self.world.slices))
     @rule(which=WHICH)
     def slice_lands(self, which: int) -> None:
         """A slice commits."""
-        self._step()
         self.world.land(which)
 
-    @rule(concern=CONCERNS, behind=BEHIND)
-    def slice_at_once(self, concern: Concern, behind: bool) -> None:
-        """A slice is taken, read and landed without anything between."""
-        self._step()
-        if self.world.take(concern):
-            self.world.read(self.world.reading() - 1, behind)
-            self.world.land(len([s for s in self.world.slices if s.version is not None]) - 1)
+    @precondition(lambda self: self.world.slices)
+    @rule()
+    def slices_end(self) -> None:
+        """Every slice at work reads, if it has not, and commits."""
+        while self.world.slices:
+            if self.world.reading():
+                self.world.read(0, behind=False)
+            self.world.land(0)
+
+    @precondition(lambda self: self.world.startable())
+    @rule(behind=BEHIND)
+    def everything_is_read(self, behind: bool) -> None:
+        """Every slice that may start runs from end to end, and what hangs on it."""
+        self.world.run_slices(behind)
 
     @precondition(lambda self: self.world.slices)
     @rule(which=WHICH)
     def slice_fails(self, which: int) -> None:
         """A slice meets an error."""
-        self._step()
         self.world.fail(which)
 
     @precondition(lambda self: len(self.world.writes) < 2 and self.world.copy() is not None)
-    @rule(concern=CONCERNS, capture=st.booleans())
-    def portal_registers(self, concern: Concern, capture: bool) -> None:
-        """The portal begins an own write; one with dependents is not captured."""
-        self._step()
+    @rule(concern=EDITED, capture=st.sampled_from([True, True, False]), saved=st.booleans())
+    def portal_registers(self, concern: Concern, capture: bool, saved: bool) -> None:
+        """The portal begins an own write, and has perhaps saved in MLM; one with dependents is not captured."""
         self.world.register(concern, capture and concern is not LOAN_FIELDS)
+        if saved:
+            self.world.tick(0.000001)
+            self.world.write_to_mlm(self.world.unsaved() - 1, "well")
 
     @precondition(lambda self: self.world.unsaved())
     @rule(which=WHICH, fate=st.sampled_from(["well", "well", "well", "failed", "timeout"]))
     def portal_saves(self, which: int, fate: str) -> None:
         """The portal's own write reaches MLM, or does not."""
-        self._step()
         self.world.write_to_mlm(which, fate)
 
     @precondition(lambda self: len(self.world.writes) < 2 and self.world.copy() is not None)
     @rule(concern=st.sampled_from([BORROWERS, CONDITIONS]))
     def portal_writes_short(self, concern: Concern) -> None:
         """The portal writes without registering."""
-        self._step()
-        self.world.short_write(concern, capture=True)
+        self.world.short_write(concern)
 
     @precondition(lambda self: self.world.unsaved() < len(self.world.writes))
     @rule(which=WHICH)
     def portal_leaves(self, which: int) -> None:
         """The portal's local half commits, with its exit."""
-        self._step()
         self.world.leave(which)
 
-    @rule(behind=BEHIND)
-    def capture_reads(self, behind: bool) -> None:
+    @precondition(lambda self: self.world.capturable())
+    @rule(behind=BEHIND, at_once=st.booleans())
+    def capture_reads(self, behind: bool, at_once: bool) -> None:
         """A capture that is due reads the stamp."""
-        self._step()
-        self.world.begin_capture(behind)
+        if self.world.begin_capture(behind) and at_once:
+            self.world.tick(0.000001)
+            self.world.finish_capture(len(self.world.captures) - 1)
 
     @precondition(lambda self: self.world.captures)
     @rule(which=WHICH)
     def capture_ends(self, which: int) -> None:
         """A capture is taken in."""
-        self._step()
         self.world.finish_capture(which)
 
-    @rule(behind=BEHIND)
-    def confirmation_reads(self, behind: bool) -> None:
+    @rule(really=st.sampled_from([False, False, True]), behind=BEHIND)
+    def confirmation_reads(self, really: bool, behind: bool) -> None:
         """A confirmation reads the stamp."""
-        self._step()
-        self.world.begin_confirmation(behind)
+        if really:
+            self.world.begin_confirmation(behind)
 
     @precondition(lambda self: self.world.confirmations)
     @rule(which=WHICH)
     def confirmation_ends(self, which: int) -> None:
         """A confirmation is taken in."""
-        self._step()
         self.world.finish_confirmation(which)
-
-    @rule()
-    def sweeps_run(self) -> None:
-        """The sweeps look for what is due."""
-        self._step()
-        self.world.sweep()
 
     @invariant()
     def what_must_hold(self) -> None:
-        """After every step."""
-        if self.world.ledger.rows("SELECT 1 FROM file_freshness"):
+        """After every step, which takes a microsecond at least."""
+        if self.world.numbers is not None:
             self.world.check()
+            self.world.tick(0.000001)
 
     def teardown(self) -> None:
         """At the end everything runs out, and the copy equals MLM's."""
-        if self.world.ledger.rows("SELECT 1 FROM file_freshness"):
-            self.world.tick(0.01)
+        if self.world.numbers is not None:
             self.world.check_at_rest()
-
-    def _step(self) -> None:
-        self.world.tick(0.000001)

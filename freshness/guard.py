@@ -41,7 +41,7 @@ class Outcome(StrEnum):
 
 
 #: Reasons of a dispatched entry.
-NEWER, UNGUARDED, DELETED_EVENT = "newer", "unguarded", "deleted_event"
+NEWER, UNGUARDED, DELETED_EVENT, FORCED = "newer", "unguarded", "deleted_event", "forced"
 
 #: Reasons of a skip, as the receipt says them.
 WHY_SKIPPED = {
@@ -115,6 +115,12 @@ def decide_deleted() -> Decision:
     """Decide a `Deleted` entry: an order that leaves `wanted`. The loan-fields slice finds out by reading; nothing is
     purged on a webhook's word (the contract, "Outcomes")."""
     return Decision(Outcome.DISPATCHED, DELETED_EVENT, orders=True)
+
+
+def force(decision: Decision) -> Decision:
+    """The same for somebody who wants the file read whatever the guard says (`freshness replay --force`): a skip
+    becomes an order that leaves `wanted`."""
+    return decision if decision.orders else Decision(Outcome.DISPATCHED, FORCED, orders=True)
 
 
 def at_most(t: dt.datetime, bound: dt.datetime | None) -> bool:

@@ -26,7 +26,8 @@ DELETED_EVENT = "deleted"
 class Entry:
     """One entry as it came. `fault` says why it is malformed (no object, no reference); then nothing else counts.
 
-    `received_at` is for one that had to wait before it could be decided; None is now.
+    `received_at` is for one that had to wait before it could be decided; None is now. `replay_of` is the receipt that
+    it was decided by before, `forced` whether it orders whatever the guard says (`replays`).
     """
 
     reference: str | None
@@ -35,6 +36,8 @@ class Entry:
     stamp_text: str | None
     fault: str | None = None
     received_at: dt.datetime | None = None
+    replay_of: int | None = None
+    forced: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +114,7 @@ _RECEIPT_COLUMNS = (
     ("outcome", "text"),
     ("reason", "text"),
     ("order_number", "bigint"),
+    ("replay_of", "bigint"),
 )
 _NAMES = ", ".join(name for name, _ in _RECEIPT_COLUMNS)
 _RECEIPTS = f"""
@@ -142,7 +146,7 @@ def receive(conn: Connection, rules: Rules, entries: Sequence[Entry]) -> Decided
         file = files.get(entry.reference or "")
         decision = _decide(entry, file, stamp.truncate(exact, resolution_s) if exact else None, calibrated)
         if file is not None and decision.orders:
-            _order(file, decision)
+            _order(file, entry, decision)
         counts[decision.outcome.counted_as] += 1
         _write(receipts, entry, exact, file, decision, now)
     _store(conn, files, receipts, now)
@@ -203,12 +207,14 @@ def _decide(entry: Entry, file: _File | None, t: dt.datetime | None, calibrated:
         return Decision(Outcome.UNKNOWN_FILE, guard.WHY_SKIPPED[Outcome.UNKNOWN_FILE])
     if event == DELETED_EVENT:
         return guard.decide_deleted()
-    return guard.decide(t, file.numbers, calibrated=calibrated)
+    decision = guard.decide(t, file.numbers, calibrated=calibrated)
+    return guard.force(decision) if entry.forced else decision
 
 
-def _order(file: _File, decision: Decision) -> None:
+def _order(file: _File, entry: Entry, decision: Decision) -> None:
+    by = "webhook" if entry.replay_of is None else f"replay of receipt {entry.replay_of}"
     file.numbers = file.numbers.after_order(decision.wanted)
-    file.orders.append((file.numbers.ordered, f"webhook, {decision.reason}"))
+    file.orders.append((file.numbers.ordered, f"{by}, {decision.reason}"))
     file.wanted_raised |= decision.wanted is not None
 
 
@@ -234,6 +240,7 @@ def _write(
         "outcome": decision.outcome.value,
         "reason": decision.reason,
         "order_number": file.numbers.ordered if file and decision.joins_order else None,
+        "replay_of": entry.replay_of,
     }
     for name, value in values.items():
         receipts[name].append(value)

@@ -57,7 +57,7 @@ FROM stamp_calibration c CROSS JOIN (
         SELECT received_at, last_modified_at, order_number, outcome, last_modified_at >= %(v)s
             AND last_modified_at < %(v)s + make_interval(secs => %(resolution)s) AS equal
         FROM mlm_webhook_receipts
-        WHERE file_id = %(file_id)s AND received_at > %(day)s AND last_modified_at IS NOT NULL
+        WHERE file_id = %(file_id)s AND received_at > %(day)s AND last_modified_at IS NOT NULL AND replay_of IS NULL
     ) r
 ) h
 """

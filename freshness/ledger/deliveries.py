@@ -5,6 +5,7 @@ At most 60 rows a minute for an address and status; the rest of that minute are 
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,6 +49,9 @@ FROM refused_deliveries ORDER BY id DESC LIMIT %(limit)s
 """
 
 
+_SINCE = "SELECT coalesce(sum(count), 0) AS refused, max(at) AS last FROM refused_deliveries WHERE minute >= %(since)s"
+
+
 def record_refusal(conn: Connection, refusal: Refusal) -> None:
     """Write down a refused delivery."""
     parameters = {name: getattr(refusal, name) for name in Refusal.__slots__}
@@ -58,3 +62,9 @@ def record_refusal(conn: Connection, refusal: Refusal) -> None:
 def last_refusals(conn: Connection, limit: int = 20) -> list[dict[str, Any]]:
     """The newest refused deliveries, newest first."""
     return [dict(row) for row in conn.exec_driver_sql(_LAST, {"limit": limit}).mappings()]
+
+
+def refused_since(conn: Connection, since: dt.datetime) -> tuple[int, dt.datetime | None]:
+    """How many deliveries were refused since then, counted by the minute, and when the last of them was."""
+    row = conn.exec_driver_sql(_SINCE, {"since": since.replace(second=0, microsecond=0)}).one()
+    return int(row.refused), row.last

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -23,7 +24,7 @@ WHERE file_id = %(file_id)s AND order_number <= %(served)s AND served_at IS NULL
 
 _COLUMNS = (
     "id, received_at, reference_number, loan_number, loan_id, lead_id, event_type, outcome, reason, last_modified_at, "
-    "last_modified_text, mark_before, order_number, served_at, data_updated_at, rows_changed"
+    "last_modified_text, mark_before, order_number, served_at, data_updated_at, rows_changed, replay_of"
 )
 
 _LIST = f"""
@@ -38,12 +39,18 @@ WHERE (%(reference)s::text IS NULL OR reference_number = %(reference)s)
 ORDER BY received_at DESC, id DESC LIMIT %(limit)s
 """  # noqa: S608 - column names of ours
 
+_BY_ID = f"SELECT {_COLUMNS} FROM mlm_webhook_receipts WHERE id = ANY(%(ids)s) ORDER BY received_at, id"  # noqa: S608
+
 _MAKE_WEEK = "SELECT mlm_make_receipt_weeks((mlm_now() AT TIME ZONE 'UTC')::date + %(days)s::int, 1)"
 
 _PARTITIONS = """
 SELECT c.relname AS name, pg_get_expr(c.relpartbound, c.oid) AS bound FROM pg_inherits i
 JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = 'mlm_webhook_receipts'::regclass ORDER BY c.relname
 """
+
+_STRAYS = "SELECT EXISTS (SELECT FROM mlm_webhook_receipts_default)"
+
+_NEWEST = "SELECT max(received_at) FROM mlm_webhook_receipts"
 
 _UNSERVED = "order_number IS NOT NULL AND served_at IS NULL"
 
@@ -68,7 +75,7 @@ _PRUNE_REFUSED = "DELETE FROM refused_deliveries WHERE at < %(before)s"
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which receipts to list; None asks for all."""
+    """Which receipts to list; None asks for all, and as a limit for however many there are."""
 
     reference: str | None = None
     number: str | None = None
@@ -77,7 +84,15 @@ class Filter:
     since: dt.datetime | None = None
     until: dt.datetime | None = None
     unserved: bool = False
-    limit: int = 50
+    limit: int | None = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Weeks:
+    """How many of the weeks to come have their partition, without a gap; whether receipts lie outside of any week's."""
+
+    ahead: int
+    strays: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +127,33 @@ def listed(conn: Connection, wanted: Filter) -> list[dict[str, Any]]:
     return [dict(row) for row in conn.exec_driver_sql(_LIST, asdict(wanted)).mappings()]
 
 
+def by_id(conn: Connection, ids: Sequence[int]) -> list[dict[str, Any]]:
+    """The receipts with these ids, oldest first. It looks through every week: there is no index on the id alone."""
+    return [dict(row) for row in conn.exec_driver_sql(_BY_ID, {"ids": list(ids)}).mappings()]
+
+
 def make_weeks_ahead(conn: Connection, weeks: int = 5) -> int:
     """Make the partitions of this week and the next ones; how many were new.
 
     A week that the default partition has receipts of already (the schedule stood still) is left to it.
     """
     return sum(_make_week(conn, ahead) for ahead in range(weeks))
+
+
+def weeks(conn: Connection) -> Weeks:
+    """How far ahead the partitions reach."""
+    now = conn.exec_driver_sql("SELECT mlm_now()").scalar_one()
+    made, ahead = {monday for _, monday in _mondays(conn)}, 0
+    this = (now - dt.timedelta(days=now.weekday())).replace(hour=0, minute=0, second=0, microsecond=0)
+    while this + dt.timedelta(days=7 * (ahead + 1)) in made:
+        ahead += 1
+    return Weeks(ahead, bool(conn.exec_driver_sql(_STRAYS).scalar()))
+
+
+def newest_at(conn: Connection) -> dt.datetime | None:
+    """When the newest entry was received; None if none ever was."""
+    newest: dt.datetime | None = conn.exec_driver_sql(_NEWEST).scalar()
+    return newest
 
 
 def prune(conn: Connection, older_than: dt.timedelta) -> Pruned:
@@ -144,10 +180,14 @@ def _make_week(conn: Connection, ahead: int) -> int:
 
 
 def _weeks_before(conn: Connection, before: dt.datetime) -> list[str]:
-    """Names of the weeks that end before this instant; the name says the week's Monday, in UTC."""
+    """Names of the weeks that end before this instant."""
+    return [name for name, monday in _mondays(conn) if monday + dt.timedelta(days=7) <= before]
+
+
+def _mondays(conn: Connection) -> list[tuple[str, dt.datetime]]:
+    """The weeks that have their partition, each with its Monday: its name says it, in UTC."""
     names = [row.name for row in conn.exec_driver_sql(_PARTITIONS) if row.name[-8:].isdigit()]
-    mondays = {name: dt.datetime.strptime(name[-8:], "%Y%m%d").replace(tzinfo=dt.UTC) for name in names}
-    return [name for name, monday in mondays.items() if monday + dt.timedelta(days=7) <= before]
+    return [(name, dt.datetime.strptime(name[-8:], "%Y%m%d").replace(tzinfo=dt.UTC)) for name in names]
 
 
 def _drop_week(conn: Connection, name: str) -> bool:

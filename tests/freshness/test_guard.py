@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from freshness.guard import FileNumbers, Outcome, at_most, decide, decide_deleted, latest
+from freshness.guard import FileNumbers, Outcome, at_most, decide, decide_deleted, force, latest
 
 
 def t(second: int) -> dt.datetime:
@@ -120,3 +120,13 @@ def test_no_bound_is_below_every_stamp() -> None:
     assert at_most(t(1), t(1))
     assert latest(None, t(1), t(2), None) == t(2)
     assert latest(None, None) is None
+
+
+@pytest.mark.parametrize("second", [9, 10])
+def test_by_force_a_skip_becomes_an_order_that_leaves_wanted(second: int) -> None:
+    forced = force(decide(t(second), FRESH))
+    assert (forced.outcome, forced.reason, forced.orders, forced.wanted) == (Outcome.DISPATCHED, "forced", True, None)
+
+
+def test_by_force_what_orders_stays_what_it_is() -> None:
+    assert force(decide(t(11), FRESH)) == decide(t(11), FRESH)

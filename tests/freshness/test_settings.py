@@ -12,7 +12,7 @@ import pytest
 from freshness.concerns import Concern
 from freshness.errors import SettingError
 from freshness.rules import rules_of
-from freshness.settings import SETTINGS, Settings, Timeouts, WebhookKeys, load
+from freshness.settings import SETTINGS, Settings, Timeouts, WebhookKeys, check, load
 
 KEY = base64.urlsafe_b64encode(bytes(range(32))).decode()
 
@@ -140,6 +140,33 @@ def test_no_secret_is_in_the_settings_repr() -> None:
     assert word not in shown
     assert KEY not in shown
     assert repr(bytes(range(32))) not in shown
+
+
+def test_each_is_looked_at_by_itself_where_several_are_wrong() -> None:
+    told = {each.setting.name: each for each in check(WRONG)}
+    assert {name for name, each in told.items() if each.fault} == set(WRONG)
+    assert all(each.fault.startswith(f"{name}: ") for name, each in told.items() if each.fault)
+    assert "hidden-word" not in repr([(each.shown, each.fault) for each in told.values()])
+
+
+def test_where_a_value_comes_from_is_told_and_a_secret_is_not(tmp_path: Path) -> None:
+    (tmp_path / "t").write_text("hidden-word")
+    environ = {"MLM_CLIENT_SECRET": "hidden-word", "MLM_CLIENT_ID": "portal", "MLM_APP_CODE_FILE": str(tmp_path / "t")}
+    told = {each.setting.name: each for each in check(environ)}
+    names = ("MLM_CLIENT_ID", "MLM_CLIENT_SECRET", "MLM_APP_CODE", "PORT", "SPOOL_DIR")
+    assert [(told[name].source, told[name].shown) for name in names] == [
+        ("set", "portal"),
+        ("set", None),
+        ("set by a file", None),
+        ("default", "8000"),
+        ("unset", None),
+    ]
+    assert not any(each.fault for each in told.values())
+
+
+def test_a_file_that_cannot_be_read_is_a_fault_of_its_setting(tmp_path: Path) -> None:
+    told = {each.setting.name: each for each in check({"MLM_CLIENT_SECRET_FILE": str(tmp_path / "none")})}
+    assert told["MLM_CLIENT_SECRET"].fault == "MLM_CLIENT_SECRET_FILE: cannot be read (FileNotFoundError)"
 
 
 def test_the_table_and_the_dataclass_name_the_same_settings_and_each_has_a_line_of_help() -> None:

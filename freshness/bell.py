@@ -20,6 +20,9 @@ class Work(StrEnum):
     HYDRATE_CONCERN = "hydrate_concern"
     CAPTURE = "capture"
     CONFIRM = "confirm"
+    #: A backstop's turn has come to the file (docs/protocol.md, "Backstops").
+    CHECK = "check"
+    AUDIT = "audit"
 
 
 @dataclass(frozen=True, slots=True)

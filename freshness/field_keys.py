@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -36,7 +36,7 @@ class FieldKeys:
             raise FieldKeyError("there is no field key")
         if any(len(key) != 32 for key in keys):
             raise FieldKeyError("a field key is not 32 bytes")
-        self._nonce = nonce
+        self._keys, self._nonce = keys, nonce
         self._ciphers = {_key_id(key): AESGCM(key) for key in keys}
         self._digest_keys = {_key_id(key): _digest_key(key) for key in keys}
         if len(self._ciphers) != len(keys):
@@ -77,6 +77,11 @@ class FieldKeys:
     def indexes(self, plain: str) -> tuple[bytes, ...]:
         """The digest under each key, newest first: what to compare with while an old key is in use."""
         return tuple(self._index_under(key_id, plain) for key_id in self._digest_keys)
+
+    def each_in_front(self) -> Iterator[FieldKeys]:
+        """The same keys, each in front in turn: rows that were sealed under an older one compare equal under it."""
+        for key in self._keys:
+            yield FieldKeys((key, *(other for other in self._keys if other is not key)), self._nonce)
 
     def _index_under(self, key_id: bytes, plain: str) -> bytes:
         return key_id + hmac.digest(self._digest_keys[key_id], plain.encode(), "sha256")

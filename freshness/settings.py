@@ -12,7 +12,7 @@ import ipaddress
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
@@ -210,6 +210,9 @@ SETTINGS: tuple[Setting, ...] = (
         "MLM_APP_CODE", None, _text, "app code for the poll list of modified loans; unset: no polling", secret=True
     ),
     Setting(
+        "MLM_POLL_EVERY", "60", _number(0, 86_400), "seconds from one poll of that list to the next; 0: no polling"
+    ),
+    Setting(
         "MLM_WEBHOOK_TOKEN",
         "",
         _list,
@@ -228,6 +231,27 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting("MLM_QUIET", "30", _number(0, 86_400), "seconds of quiet before an unconfirmed file is confirmed"),
     Setting("MLM_READ_LAG", "600", _number(0, 86_400), "seconds after which a late read serves"),
+    Setting(
+        "MLM_CONFIRM_SHARE",
+        "0.05",
+        _number(0, 1),
+        "share of MLM_RATE for confirming the files longest not confirmed: heals webhooks that never came; 0: off",
+    ),
+    Setting(
+        "MLM_CONFIRM_EVERY",
+        "3600",
+        _number(0, 31_536_000),
+        "seconds until the same file is confirmed so again, at least",
+    ),
+    Setting(
+        "MLM_AUDIT_SHARE",
+        "0.01",
+        _number(0, 1),
+        "share of MLM_RATE for reading whole files again and comparing them with our copy; 0: off",
+    ),
+    Setting(
+        "MLM_AUDIT_EVERY", "604800", _number(0, 31_536_000), "seconds until the same file is audited again, at least"
+    ),
     Setting("SPOOL_DIR", None, _path, "where batches wait while PostgreSQL is away; unset: 503"),
     Setting("MLM_MAX_CONCURRENCY", "8", _whole(1, 1000), "calls to MLM under way at once, over all workers together"),
     Setting("MLM_RATE", "20", _number(0.01, 100_000), "calls to MLM a second, over all workers together"),
@@ -275,6 +299,7 @@ class Settings:
     mlm_client_id: str | None
     mlm_client_secret: str | None = field(repr=False)
     mlm_app_code: str | None = field(repr=False)
+    mlm_poll_every: float
     mlm_webhook_token: tuple[str, ...] = field(repr=False)
     mlm_webhook_networks: tuple[Network, ...]
     trusted_proxies: tuple[Network, ...]
@@ -282,6 +307,10 @@ class Settings:
     mlm_stamp_resolution: float | None
     mlm_quiet: float
     mlm_read_lag: float
+    mlm_confirm_share: float
+    mlm_confirm_every: float
+    mlm_audit_share: float
+    mlm_audit_every: float
     spool_dir: Path | None
     mlm_max_concurrency: int
     mlm_rate: float
@@ -301,25 +330,6 @@ class Settings:
                 raise SettingError(name, "is not set, and is needed here")
 
 
-Source = Literal["set", "set by a file", "default", "unset"]
-
-
-@dataclass(frozen=True, slots=True)
-class Checked:
-    """One setting as an environment has it: where its value comes from, its text unless it is a secret, and what is
-    wrong with it, in a line that names it."""
-
-    setting: Setting
-    source: Source
-    shown: str | None
-    fault: str | None
-
-
-def check(environ: Mapping[str, str]) -> list[Checked]:
-    """Every setting, each looked at by itself, where `load` stops at the first that cannot be understood."""
-    return [_checked(setting, environ) for setting in SETTINGS]
-
-
 def load(environ: Mapping[str, str]) -> Settings:
     """Read all settings from an environment. An empty value counts as unset.
 
@@ -327,21 +337,6 @@ def load(environ: Mapping[str, str]) -> Settings:
         SettingError: the first setting that cannot be understood, by name, without its value if it is a secret.
     """
     return Settings(**{setting.name.lower(): _value(setting, environ) for setting in SETTINGS})
-
-
-def _checked(setting: Setting, environ: Mapping[str, str]) -> Checked:
-    fault = None
-    try:
-        _value(setting, environ)
-    except SettingError as error:
-        fault = str(error)
-    source: Source = "default" if setting.default else "unset"
-    if environ.get(setting.name):
-        source = "set"
-    elif setting.secret and environ.get(f"{setting.name}_FILE"):
-        source = "set by a file"
-    text = environ.get(setting.name) or setting.default
-    return Checked(setting, source, None if setting.secret else text or None, fault)
 
 
 def _value(setting: Setting, environ: Mapping[str, str]) -> Any:

@@ -44,6 +44,8 @@ POSTS: dict[Work, Post] = {
     Work.HYDRATE_CONCERN: Post("concern.hydrate", Queue.LOAN_SYNC_ASSOC),
     Work.CAPTURE: Post("mark.capture", Queue.PROMPT),
     Work.CONFIRM: Post("file.confirm", Queue.PROMPT),
+    Work.CHECK: Post("file.check", Queue.LOAN_SYNC_ASSOC),
+    Work.AUDIT: Post("file.audit", Queue.LOAN_SYNC_ASSOC),
 }
 
 

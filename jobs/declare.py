@@ -21,6 +21,7 @@ from .broker import PRIORITY, Broker, Queue
 log = structlog.get_logger(__name__)
 
 PRUNE = Post("receipts.prune", Queue.PROMPT)
+POLL = Post("list.poll", Queue.LOAN_SYNC)
 
 
 @dataclass(frozen=True)
@@ -32,10 +33,14 @@ class Handlers:
     capture: Callable[[int, int], None]
     confirm: Callable[[int], None]
     prune_receipts: Callable[[], None]
+    check: Callable[[int], None]
+    audit: Callable[[int], None]
+    poll: Callable[[], None]
 
 
 def declare_actors(broker: Broker, handlers: Handlers) -> None:
-    """Declare `file.hydrate`, `concern.hydrate`, `mark.capture`, `file.confirm` and `receipts.prune` on this broker."""
+    """Declare `file.hydrate`, `concern.hydrate`, `mark.capture`, `file.confirm`, `receipts.prune`, and the backstops'
+    `file.check`, `file.audit` and `list.poll` on this broker."""
 
     def file_hydrate(file_id: int) -> None:
         _answer(broker, Ring(Work.HYDRATE_FILE, file_id), lambda: handlers.hydrate_file(file_id))
@@ -55,20 +60,32 @@ def declare_actors(broker: Broker, handlers: Handlers) -> None:
     def receipts_prune() -> None:
         _guarded(PRUNE.actor_name, handlers.prune_receipts)
 
+    def file_check(file_id: int) -> None:
+        _answer(broker, Ring(Work.CHECK, file_id), lambda: handlers.check(file_id))
+
+    def file_audit(file_id: int) -> None:
+        _answer(broker, Ring(Work.AUDIT, file_id), lambda: handlers.audit(file_id))
+
+    def list_poll() -> None:
+        _guarded(POLL.actor_name, handlers.poll)
+
     _declare(broker, POSTS[Work.HYDRATE_FILE], file_hydrate)
     _declare(broker, POSTS[Work.HYDRATE_CONCERN], concern_hydrate)
     _declare(broker, POSTS[Work.CAPTURE], mark_capture)
     _declare(broker, POSTS[Work.CONFIRM], file_confirm)
     _declare(broker, PRUNE, receipts_prune)
+    _declare(broker, POSTS[Work.CHECK], file_check)
+    _declare(broker, POSTS[Work.AUDIT], file_audit)
+    _declare(broker, POLL, list_poll)
 
 
-def send_prune(broker: Broker) -> None:
-    """Ask for one run of `receipts.prune`.
+def send(broker: Broker, post: Post) -> None:
+    """Ask for one run of a job that is no file's: `PRUNE` or `POLL`.
 
     Raises:
         redis.RedisError: Redis is away.
     """
-    message: dramatiq.Message[None] = dramatiq.Message(PRUNE.queue, PRUNE.actor_name, (), {}, {})
+    message: dramatiq.Message[None] = dramatiq.Message(post.queue, post.actor_name, (), {}, {})
     broker.enqueue(message)
 
 

@@ -32,6 +32,7 @@ RECEIPTS_KEPT = dt.timedelta(days=90)
 @dataclass(frozen=True)
 class Clerk:
     """One process's handlers. `mlm` is the client for prompt calls: captures and confirmations go before slices.
+    The backstops' handlers are their own (`rounds`, `auditing`, `polling`), and passed in.
 
     While `is_away` says that no call to MLM would leave, they do nothing: what is due stands in its rows, and the sweep
     rings for it when MLM is back.
@@ -44,6 +45,9 @@ class Clerk:
     bell: Bell
     announce: Callable[[], None]
     is_away: Callable[[], bool]
+    check: Callable[[int], None]
+    audit: Callable[[int], None]
+    poll: Callable[[], None]
 
     def handlers(self) -> Handlers:
         """These as the actors call them."""
@@ -53,6 +57,9 @@ class Clerk:
             capture=self.capture,
             confirm=self.confirm,
             prune_receipts=self.prune_receipts,
+            check=self.check,
+            audit=self.audit,
+            poll=self.poll,
         )
 
     def hydrate_file(self, file_id: int) -> None:
@@ -76,6 +83,8 @@ class Clerk:
         ended = self.slices.run(file_id, concern)
         if isinstance(ended, Committed):
             log.info("slice.ended", outcome=ended.outcome)
+            if ended.healed:
+                log.info("backstop.healed", backstop=ended.healed)
             self.bell(ended.rings)
             if ended.announced:
                 self.announce()

@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 
 import redis
 import sqlalchemy as sa
@@ -22,18 +22,22 @@ import sqlalchemy as sa
 import freshness
 from freshness.bell import Bell
 from freshness.field_keys import FieldKeys
-from freshness.ledger import claims, events, workers
+from freshness.ledger import backstops, claims, events, workers
+from freshness.ledger.backstops import Backstop
 from freshness.rules import Rules, rules_of
 from freshness.settings import Settings
 from hydrators.names import Names, load_names
 from mlm_client.client import MlmClient, MlmConfig
 
 from .announce import announce
+from .auditing import Auditor
 from .bell import make_bell
 from .broker import Broker, make_broker
-from .declare import declare_actors, send_prune
+from .declare import POLL, PRUNE, declare_actors, send
 from .handlers import PRUNE_JOB, Clerk
 from .pacing import Pacer
+from .polling import Poller
+from .rounds import Checker, Chooser, Looker, Share
 from .schedule import REAP_EVERY_S, Reaper, Tick
 from .slices import Slices
 from .sweeping import EVERY_S, TIDY_EVERY_S, Sweep
@@ -44,8 +48,9 @@ DATABASE_OPTIONS = (
     "-c timezone=UTC -c statement_timeout=30s -c lock_timeout=10s -c idle_in_transaction_session_timeout=10s"
 )
 
-#: The schedule asks this often whether a weekly job is due.
+#: The schedule asks this often whether a weekly job is due, and whether the poll list is.
 ASK_EVERY_S = 120.0
+ASK_FOR_POLL_EVERY_S = 10.0
 
 
 @dataclass
@@ -151,7 +156,18 @@ class House:
         """Declare the actors of a worker on the broker."""
         bell = make_bell(self.broker)
         prompt = self.mlm(prompt=True)
-        clerk = Clerk(self.engine, self.rules, self.slices, prompt, bell, self.announce, self.pacer.is_away)
+        clerk = Clerk(
+            self.engine,
+            self.rules,
+            self.slices,
+            prompt,
+            bell,
+            self.announce,
+            self.pacer.is_away,
+            check=Checker(self._looker(bell, self.shares[Backstop.ROUNDS])).check,
+            audit=Auditor(self._looker(bell, self.shares[Backstop.AUDIT]), self.names, self.keys).audit,
+            poll=self._poller(bell).poll,
+        )
         declare_actors(self.broker, clerk.handlers())
 
     def beat(self) -> None:
@@ -175,7 +191,15 @@ class House:
         """What the schedule does, and how often."""
         bell = make_bell(self.broker)
         sweep = Sweep(self.engine, self.rules, self.redis, bell, self.announce, self.settings.mlm_rate)
-        return {
+        chooser = Chooser(self.engine, self.redis, bell)
+        ticks = {
+            str(share.backstop): Tick(EVERY_S, partial(chooser.choose, share))
+            for share in self.shares.values()
+            if share.calls_a_second
+        }
+        if self.polls:
+            ticks["poll"] = Tick(min(ASK_FOR_POLL_EVERY_S, self.settings.mlm_poll_every), self._poll_when_due)
+        return ticks | {
             "beat": Tick(EVERY_S, lambda: self._say_that_it_lives(workers.SCHEDULER)),
             "sweep": Tick(EVERY_S, sweep.ring_what_is_due),
             "tidy": Tick(TIDY_EVERY_S, sweep.tidy),
@@ -187,12 +211,51 @@ class House:
         with self.engine.begin() as conn:
             workers.beat(conn, self.worker_id, socket.gethostname(), os.getpid(), process)
 
+    @property
+    def polls(self) -> bool:
+        """Whether MLM's list of modified files is polled."""
+        return bool(self.settings.mlm_app_code) and self.settings.mlm_poll_every > 0
+
+    @property
+    def shares(self) -> dict[Backstop, Share]:
+        """What the rounds and the audit may take of MLM's rate; one that is switched off may take nothing."""
+        settings = self.settings
+        rounds_a_second, audits_a_second = (
+            settings.mlm_rate * share for share in (settings.mlm_confirm_share, settings.mlm_audit_share)
+        )
+        return {
+            Backstop.ROUNDS: Share(Backstop.ROUNDS, rounds_a_second, settings.mlm_confirm_every),
+            Backstop.AUDIT: Share(Backstop.AUDIT, audits_a_second, settings.mlm_audit_every),
+        }
+
+    def _looker(self, bell: Bell, share: Share) -> Looker:
+        return Looker(self.engine, self.rules, self.slices.mlm, bell, self.worker_id, self.pacer.is_away, share)
+
+    def _poller(self, bell: Bell) -> Poller:
+        return Poller(
+            self.engine,
+            self.rules,
+            self.slices.mlm,
+            bell,
+            self.worker_id,
+            self.pacer.is_away,
+            app_code=self.settings.mlm_app_code if self.polls else None,
+            every_s=self.settings.mlm_poll_every,
+        )
+
+    def _poll_when_due(self) -> None:
+        """Ask a worker to poll the list; of several that are asked one does."""
+        with self.engine.begin() as conn:
+            due = backstops.poll_is_due(conn, self.settings.mlm_poll_every)
+        if due:
+            send(self.broker, POLL)
+
     def _prune_weekly(self) -> None:
         """Ask for the week's prune until somebody has claimed it, which the prune does in its own transaction."""
         with self.engine.begin() as conn:
             due = not claims.is_claimed(conn, PRUNE_JOB, claims.this_week(conn))
         if due:
-            send_prune(self.broker)
+            send(self.broker, PRUNE)
 
     def _place(self, prompt: bool) -> Callable[[str], AbstractContextManager[None]]:
         deadline_s = self.settings.mlm_timeout.whole_s

@@ -27,6 +27,9 @@ T = TypeVar("T")
 
 BeforeCall = Callable[[str], AbstractContextManager[object]]
 
+#: A file's reference among its fields, whatever the parameter that asks by it is called (seen).
+REFERENCE_FIELD = "sLRefNm"
+
 #: `format` of Load and Save: LOXml (seen).
 _LOXML = 0
 
@@ -116,6 +119,11 @@ class MlmClient:
         stamp = self._config.stamp_field
         answer = self.load_by_ref(ref, Question(loan_fields=frozenset({stamp})))
         return answer.fields.get(stamp, "").strip() or None
+
+    def reference_of(self, number: str) -> str | None:
+        """The reference of the file with that loan number; None if the answer has none, or a blank one."""
+        answer = self.load(number, Question(loan_fields=frozenset({REFERENCE_FIELD})))
+        return answer.fields.get(REFERENCE_FIELD, "").strip() or None
 
     def save(self, number: str, content: SaveContent) -> SaveResult:
         """Write to the file with that loan number. After a `Retry` the write may have happened or not."""

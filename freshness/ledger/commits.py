@@ -20,7 +20,7 @@ from ..errors import LeaseLost
 from ..rules import Rules
 from ..settling import Settlement, Standing
 from ..state import State
-from . import calibration, epochs, events, own_writes, receipts, runs, unconfirmed
+from . import backstops, calibration, epochs, events, own_writes, receipts, runs, unconfirmed
 from .files import Owner, mirror_mark, tie
 from .leases import Lease
 from .orders import file_ring, place
@@ -55,11 +55,15 @@ class Landed:
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """How a slice ended, and the rings for after the commit. `announced`: events wait to be numbered and sent."""
+    """How a slice ended, and the rings for after the commit.
+
+    `announced`: events wait to be numbered and sent. `healed`: rows changed that only this backstop had asked for.
+    """
 
     outcome: str
     rings: tuple[Ring, ...] = ()
     announced: bool = False
+    healed: str | None = None
 
 
 _TOKEN = "SELECT lease_token FROM file_concerns WHERE file_id = %(file_id)s AND concern = %(concern)s"  # noqa: S105
@@ -125,7 +129,10 @@ def commit_read(conn: Connection, rules: Rules, lease: Lease, reading: Reading, 
     events.write(conn, file.ref, kinds)
     if is_loan_fields:
         _compare_stamps(conn, rules, lease, file, row, settlement, reading, resolution_s)
-    return Committed(outcome, rings, announced=bool(kinds))
+    healed = None
+    if landed.rows:
+        healed = backstops.heal(conn, file.id, lease.worker, order=row.served + 1, rows=landed.rows)
+    return Committed(outcome, rings, announced=bool(kinds), healed=healed)
 
 
 def stamp_of(rules: Rules, reading: Reading, resolution_s: float) -> dt.datetime | None:

@@ -50,7 +50,7 @@ UPDATE file_freshness SET confirm_at = %(at)s, confirmations = %(count)s
 WHERE id = %(file_id)s AND confirm_at IS NOT NULL
 """
 
-_CONFIRMED = "UPDATE file_freshness SET confirmed_at = mlm_now() WHERE id = %(file_id)s"
+_CONFIRMED = "UPDATE file_freshness SET confirmed_at = mlm_now(), round_at = mlm_now() WHERE id = %(file_id)s"
 
 _RAISE = """
 UPDATE file_freshness SET
@@ -95,10 +95,13 @@ def begin(conn: Connection, file_id: int) -> Asking | None:
     return Asking(file.id, file.ref, file.epoch) if file else None
 
 
-def finish(conn: Connection, rules: Rules, asking: Asking, stamp_text: str | None) -> tuple[Ring, ...]:
+def finish(
+    conn: Connection, rules: Rules, asking: Asking, stamp_text: str | None, backstop: str | None = None
+) -> tuple[Ring, ...]:
     """Weigh the stamp that MLM shows: mark raised, and an order, or a new epoch, where `confirming.confirm` says so.
 
-    Thrown away if the epoch changed. No stamp orders nothing.
+    Thrown away if the epoch changed. No stamp orders nothing. `backstop` says which one asked, if one did; rings mean
+    that an order was placed.
 
     Raises:
         LeaseLost: the file moved while this transaction ran; try again.
@@ -106,7 +109,7 @@ def finish(conn: Connection, rules: Rules, asking: Asking, stamp_text: str | Non
     seen = file_row(conn, asking.file_id)
     if seen is None:
         return ()
-    v = _stamp(conn, rules, stamp_text, seen.now)
+    v = stamp_shown(conn, rules, stamp_text, seen.now)
     if v is None or seen.epoch != asking.epoch:
         return ()
     foreseen = _weigh(conn, rules, seen, v)
@@ -129,18 +132,24 @@ def finish(conn: Connection, rules: Rules, asking: Asking, stamp_text: str | Non
         parameters = {"file_id": file.id, "v": v, "limit": GIVE_UP_AFTER, "ordered": file.ordered}
         conn.exec_driver_sql(_GIVEN_UP_AT, parameters)
         cause = "MLM has gone back" if found.new_epoch else "a confirmation found another stamp"
-        rings = place(conn, file.id, cause, wanted=v).rings
+        rings = place(conn, file.id, cause, wanted=v, backstop=backstop).rings
     conn.exec_driver_sql(_CONFIRMED, {"file_id": file.id})
     unconfirmed.note(conn, rules, file.id)
     return rings
 
 
-def not_found(conn: Connection, asking: Asking) -> tuple[Ring, ...]:
+def not_found(conn: Connection, asking: Asking, backstop: str | None = None) -> tuple[Ring, ...]:
     """MLM does not have the file: ordered, unless it is deleted here too; its loan-fields slice decides."""
     file = file_under_lock(conn, asking.file_id)
     if file is None or file.deleted_at is not None or file.served < file.ordered:
         return ()
-    return place(conn, file.id, "a confirmation met a file that MLM does not have").rings
+    return place(conn, file.id, "a confirmation met a file that MLM does not have", backstop=backstop).rings
+
+
+def stamp_shown(conn: Connection, rules: Rules, text: str | None, now: dt.datetime) -> dt.datetime | None:
+    """The stamp that MLM shows, truncated to the resolution in force; None if it shows none that can be read."""
+    read = stamp.parse(text, rules.zone, now)
+    return stamp.truncate(read.instant, resolution_in_force(conn, rules)) if isinstance(read, stamp.Stamp) else None
 
 
 def _weigh(conn: Connection, rules: Rules, file: FileRow, v: dt.datetime) -> Confirmation:
@@ -161,8 +170,3 @@ def _weigh(conn: Connection, rules: Rules, file: FileRow, v: dt.datetime) -> Con
 
 def _put_off(conn: Connection, file_id: int, at: dt.datetime, count: int) -> None:
     conn.exec_driver_sql(_NEXT, {"file_id": file_id, "at": at, "count": count})
-
-
-def _stamp(conn: Connection, rules: Rules, text: str | None, now: dt.datetime) -> dt.datetime | None:
-    read = stamp.parse(text, rules.zone, now)
-    return stamp.truncate(read.instant, resolution_in_force(conn, rules)) if isinstance(read, stamp.Stamp) else None

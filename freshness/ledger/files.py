@@ -39,6 +39,12 @@ class Owner:
 
 _ID = "SELECT id FROM file_freshness WHERE ref = %(ref)s"
 
+_BY_NUMBER = """
+SELECT f.id FROM file_freshness f JOIN loans l ON l.id = f.loan_id WHERE l.mlm_loan_number = ANY(%(numbers)s)
+UNION SELECT f.id FROM file_freshness f JOIN leads l ON l.id = f.lead_id WHERE l.mlm_loan_number = ANY(%(numbers)s)
+ORDER BY id
+"""
+
 _ADD = "INSERT INTO file_freshness (ref) VALUES (%(ref)s) ON CONFLICT (ref) DO NOTHING"
 
 _MIRROR = {
@@ -113,6 +119,12 @@ def find_by_ref(conn: Connection, ref: str) -> FileRow | None:
     return file_row(conn, file_id) if file_id is not None else None
 
 
+def find_by_number(conn: Connection, *numbers: str) -> list[int]:
+    """The ids of the files that bear one of these loan numbers in our copy. A number may change, and be another's by
+    now: who finds by it reads, and takes nobody's word."""
+    return list(conn.exec_driver_sql(_BY_NUMBER, {"numbers": list(numbers)}).scalars())
+
+
 def ensure(conn: Connection, ref: str) -> int:
     """The id of the file with this reference number, its row made if absent."""
     file_id = conn.exec_driver_sql(_ID, {"ref": ref}).scalar()
@@ -132,9 +144,9 @@ def refresh(conn: Connection, rules: Rules, file: FileRef, cause: str = "refresh
     return place(conn, find(conn, file).id, cause)
 
 
-def import_file(conn: Connection, ref: str, cause: str = "import") -> Placed:
+def import_file(conn: Connection, ref: str, cause: str = "import", backstop: str | None = None) -> Placed:
     """Order a file that we may not have yet: its row stands, with an order, before its first read."""
-    return place(conn, ensure(conn, ref), cause)
+    return place(conn, ensure(conn, ref), cause, backstop=backstop)
 
 
 def mirror_mark(

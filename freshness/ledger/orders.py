@@ -23,9 +23,17 @@ WITH file AS (
     WHERE id = %(file_id)s
     RETURNING id, ordered
 )
-INSERT INTO refresh_orders (file_id, number, placed_at, due_at, cause)
-SELECT id, ordered, mlm_now(), coalesce(%(due_at)s::timestamptz, mlm_now()), %(cause)s FROM file
+INSERT INTO refresh_orders (file_id, number, placed_at, due_at, cause, backstop)
+SELECT id, ordered, mlm_now(), coalesce(%(due_at)s::timestamptz, mlm_now()), %(cause)s, %(backstop)s::text FROM file
 RETURNING number
+"""
+
+_BEGUN_ON = """
+SELECT EXISTS (
+    SELECT FROM file_concerns c JOIN refresh_orders o ON o.file_id = c.file_id AND o.number = %(number)s
+    WHERE c.file_id = %(file_id)s
+        AND (c.landed >= o.number OR (c.lease_token IS NOT NULL AND c.lease_at >= o.placed_at))
+)
 """
 
 
@@ -46,14 +54,22 @@ def place(
     wanted: dt.datetime | None = None,
     due_at: dt.datetime | None = None,
     delay_s: float = 0.0,
+    backstop: str | None = None,
 ) -> Placed:
     """Place an order: `ordered` + 1, `wanted` raised to `wanted`. Takes the file's row lock, the last of all locks.
 
     No slice starts for it before `due_at` (None: at once); `delay_s` is what remains until then, for the ring.
+    `backstop` is the one that found it necessary, so that what it heals can be counted.
     """
-    parameters = {"file_id": file_id, "cause": cause, "wanted": wanted, "due_at": due_at}
+    parameters = {"file_id": file_id, "cause": cause, "wanted": wanted, "due_at": due_at, "backstop": backstop}
     number = conn.exec_driver_sql(_PLACE, parameters).scalar_one()
     return Placed(file_id, number, (file_ring(file_id, delay_s),))
+
+
+def begun_on(conn: Connection, placed: Placed) -> bool:
+    """Whether a slice may have read for this order already: one has landed, or was taken after it was placed."""
+    parameters = {"file_id": placed.file_id, "number": placed.number}
+    return bool(conn.exec_driver_sql(_BEGUN_ON, parameters).scalar())
 
 
 def file_ring(file_id: int, delay_s: float = 0.0) -> Ring:

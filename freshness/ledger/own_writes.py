@@ -57,6 +57,12 @@ _LOCK_OPEN = f"SELECT id FROM own_writes WHERE file_id = %(file_id)s AND {_OPEN}
 
 _CLOSE_THESE = "UPDATE own_writes SET closed_at = mlm_now() WHERE id = ANY(%(ids)s)"
 
+_SEEN = """
+SELECT coalesce(max(id), 0) AS newest,
+       coalesce(array_agg(id) FILTER (WHERE exited_at IS NULL AND abandoned_at IS NULL), '{}') AS under_way
+FROM own_writes WHERE file_id = %(file_id)s
+"""
+
 _EXITED_SINCE = """
 SELECT EXISTS (SELECT FROM own_writes WHERE file_id = %(file_id)s AND exited_at IS NOT NULL
                AND (id > %(newest)s OR id = ANY(%(under_way)s::bigint[])))
@@ -206,6 +212,12 @@ def close_open(conn: Connection, file_id: int) -> None:
     """
     if still_open := conn.exec_driver_sql(_LOCK_OPEN, {"file_id": file_id}).scalars().all():
         conn.exec_driver_sql(_CLOSE_THESE, {"ids": list(still_open)})
+
+
+def seen(conn: Connection, file_id: int) -> Seen:
+    """The file's own writes as they stand, for `exited_since`."""
+    row = conn.exec_driver_sql(_SEEN, {"file_id": file_id}).one()
+    return Seen(row.newest, tuple(row.under_way))
 
 
 def exited_since(conn: Connection, file_id: int, seen: Seen) -> bool:

@@ -21,7 +21,7 @@ class Hands:
         self.calls: queue.Queue[tuple[Any, ...]] = queue.Queue()
 
     def handlers(self, **others: Any) -> Handlers:
-        names = ("hydrate_file", "hydrate_concern", "capture", "confirm", "prune_receipts")
+        names = ("hydrate_file", "hydrate_concern", "capture", "confirm", "prune_receipts", "check", "audit", "poll")
         return Handlers(**{name: others.get(name) or self._noting(name) for name in names})
 
     def next(self) -> tuple[Any, ...]:

@@ -13,7 +13,7 @@ from freshness.bell import Ring, Work
 from freshness.concerns import Concern
 from jobs.bell import POSTS, make_bell
 from jobs.broker import Queue, connect, make_broker
-from jobs.declare import send_prune
+from jobs.declare import POLL, PRUNE, send
 from jobs.worker import WorkerProcess
 
 RINGS = (
@@ -21,6 +21,8 @@ RINGS = (
     Ring(Work.HYDRATE_CONCERN, 7, concern=Concern.FEES),
     Ring(Work.CAPTURE, 7, own_write_id=70),
     Ring(Work.CONFIRM, 8),
+    Ring(Work.CHECK, 9),
+    Ring(Work.AUDIT, 10),
 )
 
 
@@ -41,6 +43,8 @@ def test_a_message_carries_ids_and_nothing_else(redis_url: str) -> None:
         "concern.hydrate": [7, "fees"],
         "mark.capture": [7, 70],
         "file.confirm": [8],
+        "file.check": [9],
+        "file.audit": [10],
     }
     assert all(each["kwargs"] == {} for each in messages)
     assert {key for each in messages for key in each["options"]} == {"redis_message_id"}
@@ -53,9 +57,10 @@ def test_every_kind_of_work_reaches_its_handler_with_its_ids(redis_url: str) -> 
     worker.start()
 
     make_bell(broker)(RINGS)
-    send_prune(broker)
+    send(broker, PRUNE)
+    send(broker, POLL)
 
-    heard = {hands.next() for _ in range(len(RINGS) + 1)}
+    heard = {hands.next() for _ in range(len(RINGS) + 2)}
     worker.end(5)
     assert heard == {
         ("hydrate_file", 7),
@@ -63,13 +68,16 @@ def test_every_kind_of_work_reaches_its_handler_with_its_ids(redis_url: str) -> 
         ("capture", 7, 70),
         ("confirm", 8),
         ("prune_receipts",),
+        ("check", 9),
+        ("audit", 10),
+        ("poll",),
     }
 
 
 def test_an_actor_is_declared_for_every_kind_of_work(redis_url: str) -> None:
     broker = broker_with(redis_url, Hands().handlers())
 
-    assert broker.get_declared_actors() == {post.actor_name for post in POSTS.values()} | {"receipts.prune"}
+    assert broker.get_declared_actors() == {post.actor_name for post in POSTS.values()} | {PRUNE.actor_name, POLL.actor_name}
     assert all(broker.get_actor(post.actor_name).queue_name == post.queue for post in POSTS.values())
 
 

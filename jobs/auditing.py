@@ -1,0 +1,138 @@
+"""The audit of one file: read whole in one call, and held against our copy.
+
+What would change is found by landing the answer in a transaction that is rolled back: the very comparison that a
+slice makes. What differs is then ordered, and lands by slices like everything else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import structlog
+from sqlalchemy import Connection
+from sqlalchemy.exc import OperationalError
+
+from freshness.bell import Ring
+from freshness.concerns import Concern
+from freshness.field_keys import FieldKeys
+from freshness.ledger import audits, backstops
+from freshness.ledger.audits import Auditing, Found
+from freshness.ledger.backstops import Backstop
+from hydrators import landing, loan_fields
+from hydrators.errors import HydrateError
+from hydrators.landing import Parent
+from hydrators.names import Names
+from hydrators.registry import HYDRATORS, stamp_in, with_stamp
+from mlm_client import errors as mlm_errors
+from mlm_client.loxml import Answer, Question
+
+from .errors import TryAgain
+from .rounds import Looker
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Auditor:
+    """The worker's part of the audit."""
+
+    looker: Looker
+    names: Names
+    keys: FieldKeys
+
+    def audit(self, file_id: int) -> None:
+        """Audit one file. Rows that differ though the copy called itself equal were missed: an error in the log."""
+        looker = self.looker
+        if looker.is_away():
+            looker.put_back(file_id, "MLM is away")
+            return
+        with looker.engine.begin() as conn:
+            auditing = audits.begin(conn, file_id)
+        if auditing is None:
+            return
+        try:
+            text, missed = self._look(auditing)
+        except mlm_errors.NotFound:
+            looker.settle(file_id, lambda conn: audits.not_found(conn, auditing))
+        except (TryAgain, mlm_errors.Retry, mlm_errors.SignInAgain, mlm_errors.SignInFailed) as error:
+            looker.put_back(file_id, f"{type(error).__name__}: {error}")
+        except OperationalError as error:
+            looker.put_back(file_id, f"the file moved ({type(error.orig).__name__})")
+        except (mlm_errors.MlmError, HydrateError) as error:
+            looker.failed(file_id, error)
+        else:
+            looker.settle(file_id, lambda conn: self._take_in(conn, auditing, text, missed))
+
+    def _look(self, auditing: Auditing) -> tuple[str | None, Mapping[Concern, int]]:
+        """The stamp that MLM shows, and the rows that differ at it by concern.
+
+        Where any do, the stamp is read once more: only if it still stands has nobody written meanwhile.
+        """
+        answer = self.looker.mlm.load_by_ref(auditing.ref, self._question())
+        text = stamp_in(answer, self.names)
+        missed = self._missed(auditing, answer, text)
+        if missed and (again := self.looker.mlm.read_stamp(auditing.ref)) != text:
+            return again, {}
+        return text, missed
+
+    def _question(self) -> Question:
+        question = Question()
+        for concern in self.looker.rules.active:
+            question |= HYDRATORS[concern].question(self.names)
+        return with_stamp(question, self.names)
+
+    def _missed(self, auditing: Auditing, answer: Answer, text: str | None) -> dict[Concern, int]:
+        """Rows that differ under every field key: after a rotation old rows bear digests under the old one."""
+        least: dict[Concern, int] = {}
+        for number, keys in enumerate(self.keys.each_in_front()):
+            found = self._differing(auditing, answer, text, keys)
+            least = {c: min(rows, least.get(c, rows)) for c, rows in found.items() if not number or c in least}
+            if not least:
+                break
+        return least
+
+    def _differing(self, auditing: Auditing, answer: Answer, text: str | None, keys: FieldKeys) -> dict[Concern, int]:
+        """Rows that a landing of this answer would change, by concern; none where the copy has an excuse to differ."""
+        with self.looker.engine.connect() as connection:
+            conn = connection.execution_options(isolation_level="REPEATABLE READ")
+            try:
+                if not audits.has_no_excuse(conn, self.looker.rules, auditing, text):
+                    return {}
+                landing.hydrating(conn)
+                parent = Parent(auditing.owner.kind, auditing.owner.id)
+                rows = {c: self._land(conn, c, parent, auditing.ref, answer, keys) for c in self.looker.rules.active}
+                return {concern: changed for concern, changed in rows.items() if changed}
+            finally:
+                conn.rollback()
+
+    def _land(
+        self, conn: Connection, concern: Concern, parent: Parent, ref: str, answer: Answer, keys: FieldKeys
+    ) -> int:
+        found = HYDRATORS[concern].rows(answer, self.names, keys)
+        if concern is not Concern.LOAN_FIELDS:
+            return landing.land(conn, parent, found)
+        if loan_fields.kind_of(answer, self.names, parent.kind) != parent.kind:
+            return 1
+        return landing.land_loan_fields(conn, parent.kind, ref, found)[1]
+
+    def _take_in(
+        self, conn: Connection, auditing: Auditing, text: str | None, missed: Mapping[Concern, int]
+    ) -> tuple[Ring, ...]:
+        found = audits.finish(conn, self.looker.rules, auditing, text, missed)
+        if found.missed:
+            backstops.count(conn, Backstop.AUDIT, self.looker.worker_id, missed=sum(found.missed.values()))
+            _tell(auditing, found)
+        return found.rings
+
+
+def _tell(auditing: Auditing, found: Found) -> None:
+    """One line that alarms: something has reached our copy's rows, or has not, past every rule."""
+    log.error(
+        "audit.missed_changes",
+        file_id=auditing.asking.file_id,
+        ref=auditing.ref,
+        rows=dict(found.missed),
+        order=found.order,
+        receipts=list(found.receipts),
+    )

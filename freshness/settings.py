@@ -12,7 +12,7 @@ import ipaddress
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
@@ -330,6 +330,25 @@ class Settings:
                 raise SettingError(name, "is not set, and is needed here")
 
 
+Source = Literal["set", "set by a file", "default", "unset"]
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """One setting as an environment has it: where its value comes from, its text unless it is a secret, and what is
+    wrong with it, in a line that names it."""
+
+    setting: Setting
+    source: Source
+    shown: str | None
+    fault: str | None
+
+
+def check(environ: Mapping[str, str]) -> list[Checked]:
+    """Every setting, each looked at by itself, where `load` stops at the first that cannot be understood."""
+    return [_checked(setting, environ) for setting in SETTINGS]
+
+
 def load(environ: Mapping[str, str]) -> Settings:
     """Read all settings from an environment. An empty value counts as unset.
 
@@ -337,6 +356,21 @@ def load(environ: Mapping[str, str]) -> Settings:
         SettingError: the first setting that cannot be understood, by name, without its value if it is a secret.
     """
     return Settings(**{setting.name.lower(): _value(setting, environ) for setting in SETTINGS})
+
+
+def _checked(setting: Setting, environ: Mapping[str, str]) -> Checked:
+    fault = None
+    try:
+        _value(setting, environ)
+    except SettingError as error:
+        fault = str(error)
+    source: Source = "default" if setting.default else "unset"
+    if environ.get(setting.name):
+        source = "set"
+    elif setting.secret and environ.get(f"{setting.name}_FILE"):
+        source = "set by a file"
+    text = environ.get(setting.name) or setting.default
+    return Checked(setting, source, None if setting.secret else text or None, fault)
 
 
 def _value(setting: Setting, environ: Mapping[str, str]) -> Any:

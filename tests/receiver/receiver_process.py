@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 from running_receiver import MLM_TOKEN, OPEN, WEBHOOK
 
-WITHIN_S = 20.0
+WITHIN_S = 60.0
 COMMAND = (sys.executable, "-m", "console", "receiver", "--port", "0")
 
 

@@ -23,7 +23,7 @@ from jobs.house import make_engine
 from receiver import health
 from receiver.spool import Depth, Spool
 
-WITHIN_S = 20.0
+WITHIN_S = 60.0
 
 
 def entry(ref: str, stamp: Any = NEWER, event: str = "Modified") -> dict[str, Any]:

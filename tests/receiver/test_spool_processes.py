@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import itertools
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -85,6 +87,58 @@ def test_batches_of_one_file_taken_by_two_receivers_are_decided_in_the_order_the
         assert one.post(batch(20)).status_code == 200
     assert statuses <= {200, 202}
     assert place.receipts() == [(stamp(n), "dispatched") for n in range(21)]
+
+
+def test_through_outages_under_load_nothing_that_was_answered_is_missing_and_each_file_keeps_its_order(
+    place: Place,
+) -> None:
+    """Eight senders, each with a file of its own, send one batch after the other to either receiver, until each has
+    had its answer behind two stops of PostgreSQL and a cut of all connections. A batch may have two receipts."""
+    answered: dict[str, list[str]] = {f"R{n}": [] for n in range(8)}
+    failures: list[str] = []
+    over = threading.Event()
+
+    def send(ref: str, receivers: Sequence[Process]) -> None:
+        for n in itertools.count():
+            if over.is_set():
+                return
+            body = [{"eventType": "Modified", "referenceNumber": ref, "loanNumber": f"{n:06}"}]
+            try:
+                answer = receivers[n % len(receivers)].post(body)
+                answer.raise_for_status()
+            except httpx.HTTPError as error:
+                failures.append(type(error).__name__)
+            else:
+                answered[ref].append(f"{n:06}")
+
+    def until_all_are_answered_again() -> None:
+        before = {ref: len(batches) for ref, batches in answered.items()}
+        deadline = time.monotonic() + WITHIN_S
+        while any(len(answered[ref]) < count + 3 for ref, count in before.items()):
+            assert time.monotonic() < deadline, "a sender is not answered"
+            time.sleep(0.02)
+
+    with place.receiver() as one, place.receiver() as other:
+        threads = [threading.Thread(target=send, args=(ref, (one, other))) for ref in answered]
+        for thread in threads:
+            thread.start()
+        for _ in range(2):
+            until_all_are_answered_again()
+            place.postgresql.stop()
+            until_all_are_answered_again()
+            place.postgresql.start()
+        with place.engine.connect() as conn:
+            conn.exec_driver_sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
+        until_all_are_answered_again()
+        over.set()
+        for thread in threads:
+            thread.join()
+        place.wait_until_empty()
+    assert failures == []
+    with place.engine.connect() as conn:
+        rows = conn.exec_driver_sql("SELECT reference_number, loan_number FROM mlm_webhook_receipts ORDER BY id").all()
+    for ref, sent in answered.items():
+        assert list(dict.fromkeys(number for reference, number in rows if reference == ref)) == sent
 
 
 def test_what_a_killed_receiver_left_is_decided_by_one_that_lives(place: Place) -> None:

@@ -180,9 +180,10 @@ def test_a_worker_that_was_paused_past_its_lease_changes_nothing(house: WholeHou
     house.import_("R000013")
     paused = house.worker()
     paused_id = house.id_of(paused)
+    until(lambda: not house.mlm.calls.under_way, "calls of killed workers have ended")
     with house.turned(latency_ms=3000):
         house.touch("R000013", "loan_fields")
-        until(lambda: house.mlm.calls.under_way, "a call of its slices is under way")
+        until(lambda: house.leased(paused_id) and house.mlm.calls.under_way, "a slice's call is under way")
         house.pause(paused)
         held = house.leased(paused_id)
         assert held

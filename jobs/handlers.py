@@ -32,7 +32,6 @@ RECEIPTS_KEPT = dt.timedelta(days=90)
 @dataclass(frozen=True)
 class Clerk:
     """One process's handlers. `mlm` is the client for prompt calls: captures and confirmations go before slices.
-    The backstops' handlers are their own (`rounds`, `auditing`, `polling`), and passed in.
 
     While `is_away` says that no call to MLM would leave, they do nothing: what is due stands in its rows, and the sweep
     rings for it when MLM is back.
@@ -45,21 +44,20 @@ class Clerk:
     bell: Bell
     announce: Callable[[], None]
     is_away: Callable[[], bool]
-    check: Callable[[int], None]
-    audit: Callable[[int], None]
-    poll: Callable[[], None]
 
-    def handlers(self) -> Handlers:
-        """These as the actors call them."""
+    def handlers(
+        self, *, check: Callable[[int], None], audit: Callable[[int], None], poll: Callable[[], None]
+    ) -> Handlers:
+        """These as the actors call them, with the backstops' (`rounds`, `auditing`, `polling`) beside them."""
         return Handlers(
             hydrate_file=self.hydrate_file,
             hydrate_concern=self.hydrate_concern,
             capture=self.capture,
             confirm=self.confirm,
             prune_receipts=self.prune_receipts,
-            check=self.check,
-            audit=self.audit,
-            poll=self.poll,
+            check=check,
+            audit=audit,
+            poll=poll,
         )
 
     def hydrate_file(self, file_id: int) -> None:

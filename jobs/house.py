@@ -164,19 +164,13 @@ class House:
         """Declare the actors of a worker on the broker."""
         bell = make_bell(self.broker)
         prompt = self.mlm(prompt=True)
-        clerk = Clerk(
-            self.engine,
-            self.rules,
-            self.slices,
-            prompt,
-            bell,
-            self.announce,
-            self.pacer.is_away,
-            check=Checker(self._looker(bell, self.shares[Backstop.ROUNDS])).check,
-            audit=Auditor(self._looker(bell, self.shares[Backstop.AUDIT]), self.names, self.keys).audit,
+        clerk = Clerk(self.engine, self.rules, self.slices, prompt, bell, self.announce, self.pacer.is_away)
+        handlers = clerk.handlers(
+            check=Checker(self._looker(bell, Backstop.ROUNDS)).check,
+            audit=Auditor(self._looker(bell, Backstop.AUDIT), self.names, self.keys).audit,
             poll=self._poller(bell).poll,
         )
-        declare_actors(self.broker, clerk.handlers())
+        declare_actors(self.broker, handlers)
 
     def beat(self) -> None:
         """What a worker does each second: say that it lives, keep its places, give back what it could not before."""
@@ -236,8 +230,9 @@ class House:
             Backstop.AUDIT: Share(Backstop.AUDIT, audits_a_second, settings.mlm_audit_every),
         }
 
-    def _looker(self, bell: Bell, share: Share) -> Looker:
-        return Looker(self.engine, self.rules, self.slices.mlm, bell, self.worker_id, self.pacer.is_away, share)
+    def _looker(self, bell: Bell, backstop: Backstop) -> Looker:
+        is_away, share = self.pacer.is_away, self.shares[backstop]
+        return Looker(self.engine, self.rules, self.slices.mlm, bell, self.worker_id, is_away, share)
 
     def _poller(self, bell: Bell) -> Poller:
         return Poller(

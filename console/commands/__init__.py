@@ -16,8 +16,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "migrate": ("migrate", "Bring the database up to date."),
     "import": ("import_", "Read files from MLM, whole, many at a time."),
     "refresh": ("refresh", "Order a file to be read from MLM again."),
+    "new-epoch": ("new_epoch", "Begin anew with files, after MLM was restored."),
     "explain": ("explain", "Say why a file is stale, on one screen."),
     "receipts": ("receipts", "List what MLM's webhooks came to."),
     "queues": ("queues", "Show what waits; `queues redrive` retries what was given up."),
+    "doctor": ("doctor", "Look whether everything is in order, and say what to do."),
     "prune-webhook-receipts": ("prune", "Drop old receipts and trails."),
 }

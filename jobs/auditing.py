@@ -7,7 +7,7 @@ slice makes. What differs is then ordered, and lands by slices like everything e
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 from sqlalchemy import Connection
@@ -17,7 +17,7 @@ from freshness.bell import Ring
 from freshness.concerns import Concern
 from freshness.field_keys import FieldKeys
 from freshness.ledger import audits, backstops
-from freshness.ledger.audits import Auditing, Found
+from freshness.ledger.audits import Auditing, Claim, Found
 from freshness.ledger.backstops import Backstop
 from hydrators import landing, loan_fields
 from hydrators.errors import HydrateError
@@ -31,6 +31,15 @@ from .errors import TryAgain
 from .rounds import Looker
 
 log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Look:
+    """What an audit saw: MLM's stamp, rows of ours that differ by concern, and what the copy had claimed."""
+
+    text: str | None
+    differing: Mapping[Concern, int] = field(default_factory=dict)
+    claimed: Claim | None = None
 
 
 @dataclass(frozen=True)
@@ -52,7 +61,7 @@ class Auditor:
         if auditing is None:
             return
         try:
-            text, missed = self._look(auditing)
+            look = self._look(auditing)
         except mlm_errors.NotFound:
             looker.settle(file_id, lambda conn: audits.not_found(conn, auditing))
         except (TryAgain, mlm_errors.Retry, mlm_errors.SignInAgain, mlm_errors.SignInFailed) as error:
@@ -62,19 +71,19 @@ class Auditor:
         except (mlm_errors.MlmError, HydrateError) as error:
             looker.failed(file_id, error)
         else:
-            looker.settle(file_id, lambda conn: self._take_in(conn, auditing, text, missed))
+            taken: list[Found] = []
+            if looker.settle(file_id, lambda conn: self._take_in(conn, auditing, look, taken)) and taken[-1].missed:
+                _tell(auditing, taken[-1])
 
-    def _look(self, auditing: Auditing) -> tuple[str | None, Mapping[Concern, int]]:
-        """The stamp that MLM shows, and the rows that differ at it by concern.
-
-        Where any do, the stamp is read once more: only if it still stands has nobody written meanwhile.
-        """
+    def _look(self, auditing: Auditing) -> Look:
+        """Read MLM and compare. Where anything differs, the stamp is read once more: only if it still stands has nobody
+        written meanwhile."""
         answer = self.looker.mlm.load_by_ref(auditing.ref, self._question())
         text = stamp_in(answer, self.names)
-        missed = self._missed(auditing, answer, text)
-        if missed and (again := self.looker.mlm.read_stamp(auditing.ref)) != text:
-            return again, {}
-        return text, missed
+        look = self._compared(auditing, answer, text)
+        if look.differing and (again := self.looker.mlm.read_stamp(auditing.ref)) != text:
+            return Look(again)
+        return look
 
     def _question(self) -> Question:
         question = Question()
@@ -82,27 +91,29 @@ class Auditor:
             question |= HYDRATORS[concern].question(self.names)
         return with_stamp(question, self.names)
 
-    def _missed(self, auditing: Auditing, answer: Answer, text: str | None) -> dict[Concern, int]:
+    def _compared(self, auditing: Auditing, answer: Answer, text: str | None) -> Look:
         """Rows that differ under every field key: after a rotation old rows bear digests under the old one."""
-        least: dict[Concern, int] = {}
-        for number, keys in enumerate(self.keys.each_in_front()):
-            found = self._differing(auditing, answer, text, keys)
-            least = {c: min(rows, least.get(c, rows)) for c, rows in found.items() if not number or c in least}
-            if not least:
+        looks: list[Look] = []
+        for keys in self.keys.each_in_front():
+            looks.append(self._compared_under(keys, auditing, answer, text))
+            least = {c: min(look.differing.get(c, 0) for look in looks) for c in looks[0].differing}
+            differing = {concern: rows for concern, rows in least.items() if rows}
+            if not differing:
                 break
-        return least
+        return Look(text, differing, looks[0].claimed)
 
-    def _differing(self, auditing: Auditing, answer: Answer, text: str | None, keys: FieldKeys) -> dict[Concern, int]:
-        """Rows that a landing of this answer would change, by concern; none where the copy has an excuse to differ."""
+    def _compared_under(self, keys: FieldKeys, auditing: Auditing, answer: Answer, text: str | None) -> Look:
+        """Rows that a landing of this answer would change; none where the copy has good reason to differ."""
         with self.looker.engine.connect() as connection:
             conn = connection.execution_options(isolation_level="REPEATABLE READ")
             try:
-                if not audits.has_no_excuse(conn, self.looker.rules, auditing, text):
-                    return {}
+                claimed = audits.claim(conn, self.looker.rules, auditing, text)
+                if claimed is None:
+                    return Look(text)
                 landing.hydrating(conn)
                 parent = Parent(auditing.owner.kind, auditing.owner.id)
                 rows = {c: self._land(conn, c, parent, auditing.ref, answer, keys) for c in self.looker.rules.active}
-                return {concern: changed for concern, changed in rows.items() if changed}
+                return Look(text, {concern: changed for concern, changed in rows.items() if changed}, claimed)
             finally:
                 conn.rollback()
 
@@ -116,13 +127,11 @@ class Auditor:
             return 1
         return landing.land_loan_fields(conn, parent.kind, ref, found)[1]
 
-    def _take_in(
-        self, conn: Connection, auditing: Auditing, text: str | None, missed: Mapping[Concern, int]
-    ) -> tuple[Ring, ...]:
-        found = audits.finish(conn, self.looker.rules, auditing, text, missed)
+    def _take_in(self, conn: Connection, auditing: Auditing, look: Look, taken: list[Found]) -> tuple[Ring, ...]:
+        found = audits.finish(conn, self.looker.rules, auditing, look.text, look.differing, look.claimed)
         if found.missed:
             backstops.count(conn, Backstop.AUDIT, self.looker.worker_id, missed=sum(found.missed.values()))
-            _tell(auditing, found)
+        taken.append(found)
         return found.rings
 
 

@@ -87,8 +87,9 @@ class Looker:
         with self.engine.begin() as conn:
             backstops.count(conn, self.share.backstop, self.worker_id, runs=1, failed=1, error=line)
 
-    def settle(self, file_id: int, step: Callable[[Connection], tuple[Ring, ...]]) -> None:
-        """Take what was found into the ledger and count it; rings mean that an order was placed."""
+    def settle(self, file_id: int, step: Callable[[Connection], tuple[Ring, ...]]) -> bool:
+        """Take what was found into the ledger and count it; rings mean that an order was placed. False if the file
+        moved meanwhile: it is put back."""
         try:
             with self.engine.begin() as conn:
                 rings = step(conn)
@@ -96,10 +97,11 @@ class Looker:
                 backstops.count(conn, self.share.backstop, self.worker_id, runs=1, looked=1, ordered=ordered)
         except LeaseLost as lost:
             self.put_back(file_id, str(lost))
-            return
+            return False
         if rings:
             log.info(f"{self.share.backstop}.ordered", file_id=file_id)
         self.bell(rings)
+        return True
 
 
 @dataclass(frozen=True)

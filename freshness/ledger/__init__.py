@@ -5,7 +5,10 @@
     commits         a slice's read is settled, or its error written down
     own_writes      the portal's own writes: register, exit, capture_mark, seed_mark
     captures        the capture after an own write
-    confirmations   the one backstop
+    confirmations   the stamp alone is read, and what differs from it is ordered
+    backstops, audits   whose turn it is, and what they came to; whole files held against our copy
+    calibration     whether webhooks' stamps and reads' are one clock
+    restores        MLM came back from a backup, an operator says
     files           files come, are ordered again, turn from lead to loan, and go
     sweeps          what is due and was not heard
     status          is this file fresh, and if not, why?

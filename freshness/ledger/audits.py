@@ -1,14 +1,15 @@
 """Audits: a whole file read from MLM is held against our copy, and what differs though it should not is counted.
 
 A difference counts as missed only if the copy had no excuse: the file called itself fresh, at the very stamp that the
-read bore, and no own write was under way. Any other is an ordinary change, and is ordered like one. Nothing lands here:
-slices do that.
+read bore, and no own write was under way. Any other is an ordinary change, and is ordered like one; in a file without a
+stamp nothing else would find it. Nothing lands here: slices do that.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 
 from sqlalchemy import Connection
 
@@ -26,6 +27,14 @@ from .rows import concern_rows, file_row
 
 #: How many of the file's receipts the trail of a missed change names.
 TRAIL = 12
+
+
+class Claim(StrEnum):
+    """What the copy says of itself, so that rows that differ mean something: equal to MLM at just this stamp, or as
+    good as can be told of a file without one."""
+
+    EQUAL = "equal"
+    UNSTAMPED = "unstamped"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,41 +80,49 @@ def begin(conn: Connection, file_id: int) -> Auditing | None:
     return Auditing(Asking(file.id, file.ref, file.epoch), owner, own_writes.seen(conn, file.id))
 
 
-def has_no_excuse(conn: Connection, rules: Rules, auditing: Auditing, stamp_text: str | None) -> bool:
-    """Whether the copy, in this transaction's one snapshot, calls itself equal to MLM at just this stamp.
+def claim(conn: Connection, rules: Rules, auditing: Auditing, stamp_text: str | None) -> Claim | None:
+    """What the copy claims, in this transaction's one snapshot; None if rows may differ for good reason.
 
     No own write may be under way, or have ended since MLM was asked: its local half would be such a difference.
     """
     file = file_row(conn, auditing.asking.file_id)
     if file is None or file.epoch != auditing.asking.epoch or owner_of(file) != auditing.owner:
-        return False
+        return None
+    if own_writes.seen(conn, file.id).under_way or own_writes.exited_since(conn, file.id, auditing.writes):
+        return None
     concerns = concern_rows(conn, rules, file)
-    v = stamp_shown(conn, rules, stamp_text, file.now)
-    if v is None or any(row.held != v for row in concerns.values()):
-        return False
-    if unconfirmed.state(conn, file, concerns) is not State.FRESH:
-        return False
-    return not own_writes.seen(conn, file.id).under_way and not own_writes.exited_since(conn, file.id, auditing.writes)
+    v, state = stamp_shown(conn, rules, stamp_text, file.now), unconfirmed.state(conn, file, concerns)
+    if v is None:
+        return Claim.UNSTAMPED if state is State.UNSTAMPED and file.served >= file.ordered else None
+    return Claim.EQUAL if state is State.FRESH and all(row.held == v for row in concerns.values()) else None
 
 
 def finish(
-    conn: Connection, rules: Rules, auditing: Auditing, stamp_text: str | None, missed: Mapping[Concern, int]
+    conn: Connection,
+    rules: Rules,
+    auditing: Auditing,
+    stamp_text: str | None,
+    differing: Mapping[Concern, int],
+    claimed: Claim | None,
 ) -> Found:
-    """Take in what an audit found: missed changes are written down and ordered; else the stamp is a confirmation's.
+    """Take in what an audit found. Rows that differ are ordered, and written down as missed if the copy claimed to be
+    equal; if none do, the stamp is a confirmation's.
 
     Raises:
         LeaseLost: the file moved while this transaction ran; try again.
     """
     file_id = auditing.asking.file_id
-    if not missed:
+    if not differing:
         return Found({}, rings=confirmations.finish(conn, rules, auditing.asking, stamp_text, Backstop.AUDIT))
     placed = place(conn, file_id, "the audit found rows that differ from MLM", backstop=Backstop.AUDIT)
+    if claimed is not Claim.EQUAL:
+        return Found({}, rings=placed.rings)
     receipts = tuple(conn.exec_driver_sql(_TRAIL, {"file_id": file_id, "limit": TRAIL}).scalars())
     v = stamp_shown(conn, rules, stamp_text, conn.exec_driver_sql("SELECT mlm_now()").scalar_one())
     trail = {"file_id": file_id, "stamp": v, "order": placed.number, "receipts": list(receipts)}
-    for concern, rows in missed.items():
+    for concern, rows in differing.items():
         conn.exec_driver_sql(_MISSED, {**trail, "concern": concern.value, "rows": rows})
-    return Found({c.value: rows for c, rows in missed.items()}, receipts, placed.number, placed.rings)
+    return Found({c.value: rows for c, rows in differing.items()}, receipts, placed.number, placed.rings)
 
 
 def not_found(conn: Connection, auditing: Auditing) -> tuple[Ring, ...]:

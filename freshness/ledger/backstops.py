@@ -30,6 +30,9 @@ class Backstop(StrEnum):
 #: What was not spent of a share for longer than this is not made up for.
 LONGEST_SAVED_S = 10.0
 
+#: A file that was put back is due again after this.
+PAUSE_S = 60.0
+
 _POLL_IS_DUE = """
 SELECT EXISTS (SELECT FROM backstop_turns WHERE backstop = 'poll'
     AND begun_at <= mlm_now() - make_interval(secs => %(every)s) AND NOT EXISTS (
@@ -72,11 +75,11 @@ UPDATE file_freshness SET audited_at = mlm_now() WHERE id IN (
 
 _PUT_BACK = {
     Backstop.ROUNDS: """
-UPDATE file_freshness SET round_at = least(round_at, mlm_now() - make_interval(secs => %(every)s))
+UPDATE file_freshness SET round_at = least(round_at, mlm_now() - make_interval(secs => %(every)s - %(pause)s))
 WHERE id = %(file_id)s
 """,
     Backstop.AUDIT: """
-UPDATE file_freshness SET audited_at = least(audited_at, mlm_now() - make_interval(secs => %(every)s))
+UPDATE file_freshness SET audited_at = least(audited_at, mlm_now() - make_interval(secs => %(every)s - %(pause)s))
 WHERE id = %(file_id)s
 """,
 }
@@ -175,8 +178,9 @@ def next_files(conn: Connection, backstop: Backstop, *, calls_a_second: float, e
 
 
 def put_back(conn: Connection, backstop: Backstop, file_id: int, every_s: float) -> None:
-    """This file could not be looked at, through no fault of its own: it is due again."""
-    conn.exec_driver_sql(_PUT_BACK[backstop], {"file_id": file_id, "every": every_s})
+    """This file could not be looked at, through no fault of its own: it is due again in a minute, or sooner."""
+    parameters = {"file_id": file_id, "every": every_s, "pause": min(PAUSE_S, every_s)}
+    conn.exec_driver_sql(_PUT_BACK[backstop], parameters)
 
 
 def count(

@@ -100,8 +100,8 @@ def finish(
 ) -> tuple[Ring, ...]:
     """Weigh the stamp that MLM shows: mark raised, and an order, or a new epoch, where `confirming.confirm` says so.
 
-    Thrown away if the epoch changed. No stamp orders nothing. `backstop` says which one asked, if one did; rings mean
-    that an order was placed.
+    Thrown away if the epoch changed. No stamp orders nothing, unless a backstop asks, of a file that has had one:
+    MLM shows something else than we hold. `backstop` says which one asks; rings mean that an order was placed.
 
     Raises:
         LeaseLost: the file moved while this transaction ran; try again.
@@ -109,9 +109,13 @@ def finish(
     seen = file_row(conn, asking.file_id)
     if seen is None:
         return ()
-    v = stamp_shown(conn, rules, stamp_text, seen.now)
-    if v is None or seen.epoch != asking.epoch:
+    if seen.epoch != asking.epoch:
         return ()
+    v = stamp_shown(conn, rules, stamp_text, seen.now)
+    if v is None:
+        if backstop is None or seen.unstamped or seen.served < seen.ordered:
+            return ()
+        return place(conn, seen.id, "a confirmation met no stamp that can be read", backstop=backstop).rings
     foreseen = _weigh(conn, rules, seen, v)
     mirror_mark(conn, owner_of(seen), v, back=foreseen.new_epoch)
     if foreseen.new_epoch:

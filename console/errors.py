@@ -6,6 +6,7 @@
     ├── NoAccount       we are root and there is no other user to run PostgreSQL as, or no place that user can reach
     ├── CannotListen    an address is taken, or is not ours
     ├── ChildFailed     a process of ours ended before it was ready
+    ├── CannotReplay    a receipt that was named is not there, or its entry was not kept
     └── StepFailed      a step of the demo did not hold; the message says what was expected
 
 All of them mean: stop. They are shown as one line, without a traceback.
@@ -54,6 +55,13 @@ class ChildFailed(ConsoleError):
 
     def __init__(self, name: str, why: str) -> None:
         super().__init__(f"{name} {why} before it was ready")
+
+
+class CannotReplay(ConsoleError):
+    """A receipt that was named cannot be replayed; none was."""
+
+    def __init__(self, receipt: int, why: str) -> None:
+        super().__init__(f"receipt {receipt} cannot be replayed: {why}")
 
 
 class StepFailed(ConsoleError):

@@ -20,6 +20,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "explain": ("explain", "Say why a file is stale, on one screen."),
     "receipts": ("receipts", "List what MLM's webhooks came to."),
     "queues": ("queues", "Show what waits; `queues redrive` retries what was given up."),
+    "replay": ("replay", "Decide receipts' entries once more."),
     "doctor": ("doctor", "Look whether everything is in order, and say what to do."),
     "prune-webhook-receipts": ("prune", "Drop old receipts and trails."),
 }

@@ -27,10 +27,10 @@ WHERE replay_of = ANY(%(ids)s) AND received_at >= %(since)s ORDER BY id
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """One entry that was decided once more: the receipt from before, and the new one."""
+    """One entry that was decided once more: the receipt from before, and the new one (no `id` if it was taken back)."""
 
     replay_of: int
-    id: int
+    id: int | None
     reference_number: str | None
     event_type: str | None
     outcome_before: str

@@ -207,8 +207,12 @@ class _Out:
                 pass  # nobody reads any more (a closed pipe); the children run on
 
 
-class EndedBySignal(BaseException):
-    """Raised in the main thread by `ended_by_signals`, so that every `with` on the way out cleans up."""
+class EndedBySignal(KeyboardInterrupt):
+    """Raised in the main thread by `ended_by_signals`, so that every `with` on the way out cleans up.
+
+    A Ctrl-C by its kind: psycopg then cancels the statement that it waits for. Of another kind the connection would
+    stay in the midst of it, and its rollback raise in our place (measured).
+    """
 
 
 @dataclass

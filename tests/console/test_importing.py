@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from itertools import islice
 
 import sqlalchemy as sa
 
 from console import importing
+from console.processes import ended_by_signals
 from freshness.bell import Ring
 
 REFS = [f"R{number:06d}" for number in range(250)]
@@ -55,3 +58,22 @@ def test_one_that_came_to_its_end_is_not_taken_up_but_begun_anew(engine: sa.Engi
     again = importing.begin(engine, REFS[:2])
     assert again.run != begun.run
     assert not again.resumed
+
+
+def test_a_signal_in_the_midst_of_a_statement_ends_the_block_and_nothing_else_is_raised(engine: sa.Engine) -> None:
+    main = threading.get_ident()
+    waiting = "SELECT FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(60)' AND datname = current_database()"
+    waiting += " AND state = 'active'"
+
+    def interrupt() -> None:
+        with engine.connect() as conn:
+            while not conn.exec_driver_sql(waiting).all():
+                conn.rollback()
+        signal.pthread_kill(main, signal.SIGTERM)
+
+    with ended_by_signals() as ended, engine.begin() as conn:
+        threading.Thread(target=interrupt, daemon=True).start()
+        conn.exec_driver_sql("SELECT pg_sleep(60)")
+    assert ended.by == signal.SIGTERM
+    with engine.begin() as conn:
+        assert not conn.exec_driver_sql(waiting).all()

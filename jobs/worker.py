@@ -61,6 +61,7 @@ class WorkerProcess:
             _worker(bulk_broker, {Queue.LOAN_SYNC, Queue.LOAN_SYNC_ASSOC}, bulk_threads),
         )
         self._listener = listener_for(broker.client, broker, bulk_broker)
+        self._ticking = threading.Thread(target=self._tick, name="tick", daemon=True)
         self._ended = threading.Event()
 
     def run(self) -> int:
@@ -85,7 +86,7 @@ class WorkerProcess:
         self._listener.start()
         for worker in self._workers:
             worker.start()
-        threading.Thread(target=self._tick, name="tick", daemon=True).start()
+        self._ticking.start()
         log.info("worker.started", threads={str(q): w.worker_threads for w in self._workers for q in _queues(w)})
 
     def end(self, grace_s: float) -> None:
@@ -101,6 +102,7 @@ class WorkerProcess:
             each.join(grace_s + 2)
         self._ended.set()
         self._listener.stop()
+        self._ticking.join(TICK_S)  # or a beat might follow the word that we have ended
 
     def _tick(self) -> None:
         while not self._ended.wait(TICK_S):

@@ -31,16 +31,18 @@ from from_outside import (
 
 from console import backlog, redriving
 from freshness.bell import Ring, Work
-from freshness.concerns import Concern
-from freshness.ledger import failures, given_up, leases, own_writes, workers
+from freshness.concerns import ALL, Concern
+from freshness.ledger import failures, files, given_up, leases, own_writes, workers
 from freshness.ledger.files import FileRef
 from freshness.ledger.given_up import Filter, GivenUp
 from freshness.ledger.leases import Lease
+from freshness.ledger.status import freshness_of
 from freshness.settings import load
 from jobs.bell import depth, make_bell
 from jobs.broker import Queue, make_broker
 from jobs.house import House
 from mlm_client.errors import SignInFailed
+from mlm_client.sandbox.server import SandboxServer
 
 OUTAGE = "Outage: LoadByRefNumber {ref!r}: MLM answers with a page of its own (HTTP 503)"
 REJECTED = "Rejected: LoadByRefNumber {ref!r}: MLM refuses the call"
@@ -206,6 +208,33 @@ class TestRedrive:
         found = [each for each in given(engine) if each.ref == "R000001"]
         (done,) = redriving.redrive(engine, RULES, lambda rings: None, found)
         assert (done.concerns, done.order) == (("conditions", "fees"), 2)
+
+
+def test_what_mlm_denied_is_shown_and_lands_after_a_redrive(environment: dict[str, str], run: Run) -> None:
+    with SandboxServer(files=1, seed=1) as mlm:
+        environ = environment | {"MLM_LOAN_SERVICE_URL": mlm.loan_service_url, "MLM_TOKEN_URL": mlm.token_url}
+        environ |= {"MLM_CLIENT_ID": mlm.client_id, "MLM_CLIENT_SECRET": mlm.client_secret}
+        house = House(load(environ), "tests")
+        house.beat()
+        with house.engine.begin() as conn:
+            file_id = files.import_file(conn, "R000001").file_id
+        mlm.dials.patch(fault_next=1, fault_forms=("result_error",), fault_text="Access denied.")
+        house.slices.run(file_id, Concern.LOAN_FIELDS)
+        (told,) = objects(run("queues", "--json"))
+        assert [(each["concern"], each["error"][:40]) for each in told["given_up"]] == [
+            ("loan_fields", "AccessDenied: LoadByRefNumber '…': MLM d")
+        ]
+        assert objects(run("queues", "redrive", "--error", "denied", "--json"))[0]["order"] == 2
+
+        def read() -> bool:
+            house.beat()
+            for concern in ALL:
+                house.slices.run(file_id, concern)
+            with house.engine.begin() as conn:
+                return freshness_of(conn, house.rules, "R000001").state == "fresh"
+
+        assert until(read)
+        house.engine.dispose()
 
 
 @pytest.mark.parametrize("args", [["--rate", "5/min"], ["--concern", "income"]])

@@ -35,7 +35,7 @@ def test_the_ledger_holds_what_must_hold(engine: Engine) -> None:
 
 @pytest.mark.slow
 def test_the_ledger_holds_what_must_hold_for_long(engine: Engine) -> None:
-    explore(engine, examples=400, steps=40)
+    explore(engine, examples=120, steps=30)
 
 
 def slices_read_apart(world: World) -> None:

@@ -17,6 +17,7 @@ class Kind(StrEnum):
     """How a value is read, and which columns it fills."""
 
     TEXT = auto()
+    LABEL = auto()  # text that rows are looked up by: PostgreSQL indexes none of any length
     MONEY = auto()  # numeric(14,2)
     PERCENT = auto()  # numeric(12,5)
     INTEGER = auto()
@@ -59,7 +60,8 @@ class Collection:
         return next((field for field in self.fields if field.kind is kind), None)
 
 
-MONEY, PERCENT, INTEGER, DATE, BOOLEAN = Kind.MONEY, Kind.PERCENT, Kind.INTEGER, Kind.DATE, Kind.BOOLEAN
+LABEL, MONEY, PERCENT, INTEGER = Kind.LABEL, Kind.MONEY, Kind.PERCENT, Kind.INTEGER
+DATE, BOOLEAN = Kind.DATE, Kind.BOOLEAN
 ENUM, SSN, ACCOUNT, IDS, RECORD_ID, OWNER = Kind.ENUM, Kind.SSN, Kind.ACCOUNT, Kind.IDS, Kind.RECORD_ID, Kind.OWNER
 
 #: What the reference number is called as a parameter of LoadByRefNumber (inferred).
@@ -102,7 +104,7 @@ ASSET_TYPES = {
 }  # fmt: skip
 
 LOAN_FIELDS: tuple[Field, ...] = (
-    Field("sLNm", "mlm_loan_number"),
+    Field("sLNm", "mlm_loan_number", LABEL),
     Field("sStatusT", "status", ENUM, STATUSES),
     Field("sStatusD", "status_date", DATE),
     Field("sLPurposeT", "purpose", ENUM, PURPOSES),

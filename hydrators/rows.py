@@ -94,6 +94,11 @@ def _columns(wanted: Field, text: str, keys: FieldKeys) -> Row:
             return _sealed(column, values.ssn(text), keys)
         case Kind.ACCOUNT:
             return _sealed(column, values.text(text), keys)
+        case Kind.LABEL:
+            label = values.text(text)
+            if label and len(label) > _LONGEST_ID:
+                raise Unreadable("label", "too long")
+            return {column: label}
         case Kind.MONEY:
             return {column: _bounded(values.money(text), "money", _CENT, _BELOW_MONEY)}
         case Kind.PERCENT:

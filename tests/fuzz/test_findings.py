@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import httpx
 import pytest
+from sqlalchemy import Engine
 
-from mlm_client import NotFound, TooLarge, UnreadableAnswer, read_answer
+from freshness.concerns import Concern
+from freshness.field_keys import FieldKeys
+from hydrators import HYDRATORS, land_loan_fields, load_names
+from mlm_client import Answer, NotFound, TooLarge, UnreadableAnswer, read_answer
 from mlm_client.errors import UnsafeAnswer
 from mlm_client.exchange import Exchange, Timeouts
 from mlm_client.hardened import MOST_ATTRIBUTES, MOST_MARKS, parse
@@ -13,6 +17,7 @@ from mlm_client.polling import read_modified
 from mlm_client.results import document
 from mlm_client.ticket import ASSUMED_LIFE_S, MAX_BYTES, Ticket, Tickets
 
+KEYS = FieldKeys((bytes(range(32)),))
 ENTITY = '<!DOCTYPE a [<!ENTITY x "expanded">]><a b="&x;"/>'
 
 
@@ -54,6 +59,15 @@ def test_an_answer_of_very_many_small_elements_is_too_large_before_it_is_parsed(
 def test_what_an_error_says_counts_at_any_depth_of_errors_within_errors(error: str) -> None:
     with pytest.raises(NotFound):
         document(f"<a>{error}</a>")
+
+
+def test_a_loan_number_of_any_length_lands_or_is_a_problem(engine: Engine) -> None:
+    """PostgreSQL indexes the number, and refuses to index more than 2,704 bytes: the file would never land."""
+    number = "".join(map(chr, range(0x4E00, 0x4E00 + 4_000)))
+    landing = HYDRATORS[Concern.LOAN_FIELDS].rows(Answer({"sLNm": number, "sTerm": "360"}), load_names(None), KEYS)
+    with engine.begin() as conn:
+        land_loan_fields(conn, "loan", "R1", landing)
+    assert [problem.field for problem in landing.problems] == ["sLNm"]
 
 
 def test_a_ticket_whose_life_is_beyond_any_number_is_good_for_the_life_assumed() -> None:

@@ -166,9 +166,9 @@ class House:
         prompt = self.mlm(prompt=True)
         clerk = Clerk(self.engine, self.rules, self.slices, prompt, bell, self.announce, self.pacer.is_away)
         handlers = clerk.handlers(
-            check=Checker(self._looker(bell, Backstop.ROUNDS)).check,
-            audit=Auditor(self._looker(bell, Backstop.AUDIT), self.names, self.keys).audit,
-            poll=self._poller(bell).poll,
+            check=Checker(self.looker(bell, Backstop.ROUNDS)).check,
+            audit=Auditor(self.looker(bell, Backstop.AUDIT), self.names, self.keys).audit,
+            poll=self.poller(bell).poll,
         )
         declare_actors(self.broker, handlers)
 
@@ -230,11 +230,13 @@ class House:
             Backstop.AUDIT: Share(Backstop.AUDIT, audits_a_second, settings.mlm_audit_every),
         }
 
-    def _looker(self, bell: Bell, backstop: Backstop) -> Looker:
+    def looker(self, bell: Bell, backstop: Backstop) -> Looker:
+        """What a worker looks at files with, for the rounds or the audit."""
         is_away, share = self.pacer.is_away, self.shares[backstop]
         return Looker(self.engine, self.rules, self.slices.mlm, bell, self.worker_id, is_away, share)
 
-    def _poller(self, bell: Bell) -> Poller:
+    def poller(self, bell: Bell) -> Poller:
+        """What a worker polls MLM's list with."""
         return Poller(
             self.engine,
             self.rules,

@@ -77,7 +77,7 @@ def test_every_kind_of_work_reaches_its_handler_with_its_ids(redis_url: str) -> 
 def test_an_actor_is_declared_for_every_kind_of_work(redis_url: str) -> None:
     broker = broker_with(redis_url, Hands().handlers())
 
-    assert broker.get_declared_actors() == {post.actor_name for post in POSTS.values()} | {PRUNE.actor_name, POLL.actor_name}
+    assert broker.get_declared_actors() == {post.actor_name for post in (*POSTS.values(), PRUNE, POLL)}
     assert all(broker.get_actor(post.actor_name).queue_name == post.queue for post in POSTS.values())
 
 

@@ -7,7 +7,7 @@ READY := .venv/.ready
 PYTEST := $(BIN)/python -m pytest -n 2 --hypothesis-profile=ci --basetemp=.freshness/tests
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo up test test-all check lint types floors bench-first clean
+.PHONY: help venv demo up test test-all fuzz check lint types floors bench-first clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,11 @@ test: $(READY) ## Tests, but for the slow ones; under 5 minutes on 2 cores
 test-all: $(READY) ## All tests
 	@mkdir -p .freshness
 	$(PYTEST)
+
+RUNS ?= 1000000
+fuzz: $(READY) ## The parsers under fuzz: RUNS inputs in all and every size limit; a quarter of an hour on 2 cores
+	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(PIP) install --quiet --disable-pip-version-check --editable '.[fuzz]'
+	$(BIN)/python tests/fuzz/run.py --runs $(RUNS)
 
 check: lint types floors ## Everything that reads the code without running it
 
@@ -48,11 +53,10 @@ clean: ## Remove what the targets made, but for .venv
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
 
 # A venv without its own pip where Python comes without ensurepip (Debian): then the outer pip fills it.
+PIP = $$($(BIN)/python -m pip --version >/dev/null 2>&1 && echo $(BIN)/python -m pip || echo $(PYTHON) -m pip --python $(BIN)/python)
 $(READY): pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "There is no $(PYTHON) here; name one: make PYTHON=/path/to/python3.12" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, $(PYTHON) is %d.%d; name another: make PYTHON=python3.12" % sys.version_info[:2])'
 	$(PYTHON) -m venv .venv || $(PYTHON) -m venv --clear --without-pip .venv
-	if $(BIN)/python -m pip --version >/dev/null 2>&1; then pip="$(BIN)/python -m pip"; \
-		else pip="$(PYTHON) -m pip --python $(BIN)/python"; fi; \
-		$$pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(PIP) install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@

@@ -23,11 +23,13 @@ COLOURS = {"fresh": "green", "unconfirmed": "yellow", "unstamped": "yellow"}  # 
 MOST_ROWS = 5
 
 
-def tell(status: FileStatus, story: Story, living_workers: int) -> None:
+def tell(status: FileStatus, story: Story, living_workers: int, calibrated: bool) -> None:
     """Print it. Colours only on a terminal; times are UTC."""
     console = Console(width=None if sys.stdout.isatty() else ENDLESS, highlight=False, soft_wrap=False)
     for line in _head(status, living_workers):
         console.print(line)
+    if not calibrated:
+        console.print(Text("No webhook's stamp has equalled a read's yet: every webhook orders.", style="yellow"))
     console.print()
     console.print(_concerns(status))
     for each in status.concerns:

@@ -9,7 +9,7 @@ import click
 from console.opening import open_house
 from console.output import json_option, lines
 from console.parameters import ref
-from freshness.ledger import status, workers
+from freshness.ledger import calibration, status, workers
 
 
 @click.command(epilog="\b\nExample:\n  freshness explain R000123")
@@ -19,16 +19,17 @@ def command(ref: str, as_json: bool) -> None:
     """Say why a file is stale, on one screen; or that it is fresh, and as of which stamp of MLM's.
 
     Then each of its concerns, and what happened to it lately: orders, runs of slices, receipts, own writes. --json
-    is what GET /api/v1/…/freshness answers, with these trails beside it.
+    is what GET /api/v1/…/freshness answers, with these trails beside it, and whether stamps are calibrated.
     """
     house = open_house("DATABASE_URL")
     with house.engine.begin() as conn:
         found = status.freshness_of(conn, house.rules, ref)
         story = status.story_of(conn, ref)
         living = workers.living(conn)
+        calibrated = calibration.calibration_of(conn).holds
     if as_json:
-        lines([{**asdict(found), **story}])
+        lines([{**asdict(found), **story, "calibrated": calibrated}])
         return
     from console.story import tell
 
-    tell(found, story, living)
+    tell(found, story, living, calibrated)

@@ -21,6 +21,7 @@ from sqlalchemy import Row
 
 from console.errors import StepFailed
 from console.laptop import Laptop
+from freshness.ledger.calibration import calibration_of
 from freshness.ledger.status import FileStatus, freshness_of
 from mlm_client.client import MlmClient
 from mlm_client.saving import SaveContent
@@ -238,6 +239,11 @@ class Copy:
     def orders(self, ref: str, since: dt.datetime) -> Sequence[Row[Any]]:
         """The orders of a file that were placed since."""
         return self.rows(_ORDERS, ref=ref, since=since)
+
+    def calibrated(self) -> bool:
+        """Whether a webhook's stamp has been seen to equal a read's."""
+        with self._house.engine.begin() as conn:
+            return calibration_of(conn).holds
 
     def runs(self, ref: str, since: dt.datetime) -> Sequence[Row[Any]]:
         """The runs of slices of a file that began since, finished ones."""

@@ -115,6 +115,14 @@ class TestExplain:
         assert [receipt["outcome"] for receipt in told["receipts"]] == ["dispatched"]
         assert told["runs"] == told["own_writes"] == []
 
+    def test_says_so_while_nothing_is_known_of_the_stamps(self, loan: str, run: Run, engine: sa.Engine) -> None:
+        uncalibrated = "every webhook orders"
+        assert uncalibrated not in run("explain", loan).stdout
+        with engine.begin() as conn:
+            conn.exec_driver_sql("UPDATE stamp_calibration SET alike_at = NULL")
+        assert uncalibrated in run("explain", loan).stdout
+        assert objects(run("explain", loan, "--json"))[0]["calibrated"] is False
+
     @pytest.mark.parametrize("command", ["explain", "refresh"])
     def test_a_file_that_we_do_not_have_is_one_line_and_exits_1(self, command: str, run: Run) -> None:
         done = run(command, "R999999")
@@ -135,6 +143,40 @@ class TestRefresh:
             done = run("refresh", loan, REDIS_URL=f"redis://127.0.0.1:{unused.getsockname()[1]}/0")
         assert (done.returncode, done.stdout) == (0, f"Ordered {loan} (order 2).\n")
         assert rows(engine, "SELECT ordered FROM file_freshness")[0].ordered == 2
+
+
+class TestNewEpoch:
+    """After MLM was restored from a backup."""
+
+    @pytest.mark.parametrize(
+        ("args", "why"),
+        [([], "name files, or say --all"), (["R1", "--all", "--yes"], "name files"), (["R000001"], "say --yes")],
+    )
+    def test_says_what_it_wants_and_does_nothing(self, args: list[str], why: str, loan: str, run: Run) -> None:
+        done = run("new-epoch", *args)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert why in done.stderr
+        assert objects(run("explain", loan, "--json"))[0]["epoch"] == 1
+
+    def test_begins_for_the_files_that_are_named(self, loan: str, run: Run, engine: sa.Engine, redis_url: str) -> None:
+        assert run("new-epoch", loan, loan, "--yes").stdout == "1 file began anew, and is read again now.\n"
+        (told,) = objects(run("explain", loan, "--json"))
+        assert (told["epoch"], told["mark"], told["wanted"], told["state"]) == (2, None, None, "stale")
+        assert {concern["held"] for concern in told["concerns"]} == {None}
+        assert rows(engine, "SELECT mlm_last_modified_at AS m FROM loans")[0].m is None
+        with redis.Redis.from_url(redis_url) as client:
+            assert depth(client, Queue.LOAN_SYNC) == 1
+
+    def test_begins_for_all(self, loan: str, run: Run, engine: sa.Engine) -> None:
+        with engine.begin() as conn:
+            own_writes.seed_mark(conn, RULES, FileRef("lead", "R000005"), SEEDED)
+        assert objects(run("new-epoch", "--all", "--yes", "--json")) == [{"files": 2}]
+        assert [row.epoch for row in rows(engine, "SELECT epoch FROM file_freshness")] == [2, 2]
+
+    def test_touches_none_if_one_is_unknown(self, loan: str, run: Run, engine: sa.Engine) -> None:
+        done = run("new-epoch", loan, "R999999", "--yes")
+        assert (done.returncode, one_line(done.stderr)) == (1, "freshness: no file with reference 'R999999'")
+        assert rows(engine, "SELECT epoch FROM file_freshness")[0].epoch == 1
 
 
 class TestReceipts:

@@ -12,10 +12,12 @@ from typing import Any
 
 import pytest
 from in_process import InProcess
+from whole_house import until
 
 from freshness.ledger import backstops, calibration, own_writes, restores
 from freshness.ledger.backstops import Backstop
 from freshness.ledger.files import FileRef
+from jobs.worker import WorkerProcess
 from mlm_client.sandbox import editing
 from mlm_client.sandbox.server import SandboxServer
 
@@ -153,6 +155,22 @@ class TestRounds:
         assert (report.looked, report.failed) == (1, 1)
         assert report.last_error is not None
         assert report.last_error.startswith("AccessDenied")
+
+    def test_the_schedules_ticks_reach_a_worker(self, here: InProcess) -> None:
+        """Over real queues and threads: one file by the rounds, one by the list, and both by the audit."""
+        here.edit(ONE, "fees")
+        here.lose()
+        here.house.declare()
+        worker = WorkerProcess(here.house.broker, on_tick=here.house.beat)
+        worker.start()
+        try:
+            ticks = here.house.ticks()
+            for name in ("rounds", "poll", "audit"):
+                ticks[name].call()
+            until(lambda: all(here.report(each).looked for each in Backstop), "each backstop has looked")
+            until(lambda: not here.differences(ONE), "what no webhook told of is here")
+        finally:
+            worker.end(10)
 
     def test_switched_off_they_are_no_tick(self, environment: dict[str, str], mlm: SandboxServer) -> None:
         off = {"MLM_CONFIRM_SHARE": "0", "MLM_AUDIT_SHARE": "0", "MLM_POLL_EVERY": "0"}

@@ -6,7 +6,7 @@ from itertools import product
 
 import pytest
 
-from .explorer import OUTSIDERS, PORTAL, Faults, Protocol, Seed, explore
+from .explorer import OUTSIDERS, PORTAL, Faults, Protocol, Reading, Seed, World, explore, put
 
 KINDS = OUTSIDERS + PORTAL
 HISTORIES = [*KINDS, *("".join(pair) for pair in product(KINDS, repeat=2))]
@@ -56,6 +56,35 @@ def test_the_seeds_rule_loses_most_histories_that_meet_a_replica_behind() -> Non
     losing = [history for history in KINDS if explore(history, Seed(), Faults(lags=1)).loses]
 
     assert len(losing) > len(KINDS) / 2
+
+
+class NoConfirmation(Protocol):
+    """The protocol without its backstop."""
+
+    def confirmation(self, w: World) -> World | None:
+        """Nobody looks."""
+        return None
+
+
+class OlderReadsLand(Protocol):
+    """The protocol, but that an older read lands over a newer one."""
+
+    def commit(self, w: World, concern: int, read: Reading) -> World:
+        """Lands whatever was read."""
+        return super().commit(w._replace(held=put(w.held, concern, 0)), concern, read)
+
+
+@pytest.mark.parametrize(
+    ("rules", "history", "faults"),
+    [
+        (NoConfirmation(), "Sc", Faults()),
+        (OlderReadsLand(), "SS", Faults(lags=1)),
+    ],
+)
+def test_a_protocol_without_one_of_its_rules_is_found_out(rules: Protocol, history: str, faults: Faults) -> None:
+    found = explore(history, rules, faults)
+
+    assert found.broken is not None
 
 
 @pytest.mark.slow

@@ -359,5 +359,6 @@ def test_what_the_package_exports_is_what_it_lists_and_no_document_can_be_fetche
     assert all(hasattr(mlm_client, name) for name in mlm_client.__all__)
     operations = {name for name in vars(MlmClient) if not name.startswith("_")}
     assert operations == {
-        "load_by_ref", "load", "read_stamp", "save", "list_modified", "clear_modified", "sign_in", "close"
+        "load_by_ref", "load", "reference_of", "read_stamp", "save", "list_modified", "clear_modified", "sign_in",
+        "close",
     }  # fmt: skip

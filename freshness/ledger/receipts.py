@@ -72,6 +72,9 @@ DELETE FROM own_writes WHERE registered_at < %(before)s AND (exited_at IS NOT NU
 
 _PRUNE_REFUSED = "DELETE FROM refused_deliveries WHERE at < %(before)s"
 
+# Missed changes stay: there should be none, and each is to be looked into.
+_PRUNE_BACKSTOP_RUNS = "DELETE FROM backstop_runs WHERE hour < %(before)s"
+
 
 @dataclass(frozen=True, slots=True)
 class Filter:
@@ -105,6 +108,7 @@ class Pruned:
     orders: int
     own_writes: int
     refused_deliveries: int
+    backstop_runs: int
 
 
 def count_rows(conn: Connection, file_id: int, rows: int, *, after: int, order: int, now: dt.datetime) -> None:
@@ -166,7 +170,14 @@ def prune(conn: Connection, older_than: dt.timedelta) -> Pruned:
     parameters = {"before": before}
     rest = (
         conn.exec_driver_sql(statement, parameters).rowcount
-        for statement in (_PRUNE_ROWS, _PRUNE_RUNS, _PRUNE_ORDERS, _PRUNE_OWN_WRITES, _PRUNE_REFUSED)
+        for statement in (
+            _PRUNE_ROWS,
+            _PRUNE_RUNS,
+            _PRUNE_ORDERS,
+            _PRUNE_OWN_WRITES,
+            _PRUNE_REFUSED,
+            _PRUNE_BACKSTOP_RUNS,
+        )
     )
     return Pruned(tuple(dropped), *rest)
 

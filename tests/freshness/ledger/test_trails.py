@@ -9,7 +9,8 @@ from simulated import LOAN_FIELDS, Ledger, at
 
 from freshness.bell import Work
 from freshness.errors import UnknownFile
-from freshness.ledger import claims, deliveries, events, receipts, status, sweeps, workers
+from freshness.ledger import backstops, claims, deliveries, events, receipts, status, sweeps, workers
+from freshness.ledger.backstops import Backstop
 from freshness.ledger.deliveries import Refusal
 from freshness.ledger.receipts import Filter
 
@@ -119,6 +120,24 @@ def test_a_prune_keeps_what_is_unserved_however_old_it_is(ledger: Ledger) -> Non
     with ledger.begin() as conn:
         receipts.prune(conn, dt.timedelta(days=40))
     assert ledger.receipts() == []
+
+
+def test_a_prune_drops_old_counts_of_the_backstops_and_keeps_what_they_missed(ledger: Ledger) -> None:
+    ledger.settled(0)
+    with ledger.begin() as conn:
+        backstops.count(conn, Backstop.ROUNDS, "w1", runs=1, looked=1)
+    ledger.do("INSERT INTO missed_changes (file_id, concern, stamp, rows, order_number, receipts) "
+              "SELECT id, 'fees', mlm_now(), 1, 1, '{}' FROM file_freshness")  # fmt: skip
+    ledger.later(41 * 86_400)
+    with ledger.begin() as conn:
+        backstops.count(conn, Backstop.ROUNDS, "w1", runs=1)
+        assert receipts.prune(conn, dt.timedelta(days=40)).backstop_runs == 1
+        assert [(each.backstop, each.runs, each.looked) for each in backstops.report(conn)] == [
+            ("poll", 0, 0),
+            ("rounds", 1, 0),
+            ("audit", 0, 0),
+        ]
+        assert len(backstops.last_missed(conn)) == 1
 
 
 def test_a_prune_leaves_what_is_young(ledger: Ledger) -> None:

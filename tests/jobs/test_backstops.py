@@ -281,6 +281,17 @@ class TestPoll:
         here.settle()
         assert (here.state(ONE), here.listed()) == ("deleted", [])
 
+    def test_one_that_was_renumbered_first_is_known_by_its_old_number(
+        self, here: InProcess, mlm: SandboxServer
+    ) -> None:
+        """MLM cannot be asked for its reference any more."""
+        editing.renumber(mlm.store, mlm.maker, ONE, "2030990001")
+        mlm.store.delete(ONE)
+        here.lose()
+        here.poll()
+        here.settle()
+        assert (here.state(ONE), here.listed()) == ("deleted", [])
+
     def test_a_file_that_we_do_not_have_is_cleared_and_left(self, here: InProcess) -> None:
         here.edit(THREE)
         here.poll()

@@ -140,6 +140,12 @@ def test_a_file_that_is_not_there_is_not_found_by_reference_and_by_number(client
         client.load("2099999999", ASK)
 
 
+def test_a_loan_number_is_asked_for_its_reference(mlm: SandboxServer, client: MlmClient) -> None:
+    assert client.reference_of(mlm.store.newest(REF).content.number) == REF
+    with pytest.raises(NotFound):
+        client.reference_of("2099999999")
+
+
 def test_an_unknown_field_id_is_no_missing_file(mlm: SandboxServer, client: MlmClient) -> None:
     mlm.dials.patch(unknown_ids="error")
 

@@ -82,17 +82,20 @@ def test_a_crash_is_a_finding() -> None:
         guarded(lambda data: print(1 / len(data)), b"")
 
 
+@pytest.mark.slow
 def test_an_input_that_takes_too_long_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("targets.MOST_CPU_S", 0.01)
     with pytest.raises(Finding, match="s for 1 bytes"):
         guarded(lambda data: print(sum(range(5_000_000))), b"x")
 
 
+@pytest.mark.slow
 def test_an_input_that_takes_too_much_memory_is_a_finding() -> None:
     grown = f"bytearray(b'x') * {(MOST_GROWTH_MB + 64) * 1024**2}"
     assert "MB for 1 bytes" in _python("-c", f"import targets; targets.guarded(lambda data: {grown}, b'x')").stderr
 
 
+@pytest.mark.slow
 def test_a_cost_that_grows_with_the_square_is_a_finding() -> None:
     code = """
 import sizes, targets
@@ -103,6 +106,7 @@ print(sizes.findings_of("values", Shape("", "x", "", most=8_000), 1))
     assert "times what one of 1000 does" in _python("-c", code).stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", ["batches", "values", "loxml", "hydrators"])
 def test_what_a_large_input_costs_grows_no_faster_than_it_does(target: str) -> None:
     _sizes("--part", "128", target)

@@ -11,7 +11,7 @@ from jobs.declare import Handlers, declare_actors
 #: Nothing listens here.
 NOWHERE = "redis://127.0.0.1:1/0"
 
-PATIENCE_S = 10.0
+PATIENCE_S = 60.0
 
 
 class Hands:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 
 import redis
 from sqlalchemy import Connection
@@ -13,7 +14,7 @@ from freshness.rules import Rules, rules_of
 from freshness.settings import load
 from jobs.house import House
 
-from . import configured, mlm, running, servers
+from . import backstopped, configured, mlm, running, servers
 from .finding import Finding, State, fail
 
 
@@ -37,6 +38,7 @@ def examine(environ: Mapping[str, str]) -> Iterator[tuple[str, list[Finding]]]:
         yield "Webhook", _asked("webhook", lambda: _in_postgresql(house, lambda conn: running.webhook(conn, rules)))
         work = _asked("work", lambda: _in_postgresql(house, lambda conn: running.work(conn, rules)))
         yield "Work", [*work, *(_asked("queues", lambda: [running.queues(settings)]) if both else [])]
+        yield "Backstops", _asked("backstops", lambda: _in_postgresql(house, partial(backstopped.findings, settings)))
     elif spool:
         yield "Running", spool
 

@@ -21,7 +21,8 @@ from console.doctor.examining import examine
 from console.doctor.finding import Finding, State
 from freshness.bell import Ring, Work
 from freshness.concerns import Concern
-from freshness.ledger import deliveries, failures, leases, own_writes, workers
+from freshness.ledger import backstops, deliveries, failures, leases, own_writes, workers
+from freshness.ledger.backstops import Backstop
 from freshness.ledger.deliveries import Refusal
 from freshness.ledger.files import FileRef
 from freshness.settings import SETTINGS, load
@@ -98,7 +99,7 @@ def test_a_house_in_order_is_ok_throughout_and_exits_0(environ: dict[str, str], 
     assert set(told) >= {setting.name for setting in SETTINGS} | {
         "PostgreSQL", "migrations", "Redis", "Redis persistence", "Redis eviction", "clocks", "MLM sign-in", "MLM call",
         "workers", "scheduler", "webhook entries", "refused deliveries", "stamps", "receipts' weeks", "stale files",
-        "given up", "queues",
+        "given up", "queues", "poll list", "rounds", "audit", "missed changes",
     }  # fmt: skip
 
 
@@ -430,3 +431,34 @@ def refuse(engine: sa.Engine, status: int, reason: str, body: bytes = b"") -> No
 def do(engine: sa.Engine, statement: str) -> None:
     with engine.begin() as conn:
         conn.exec_driver_sql(statement)
+
+
+class TestBackstops:
+    def test_that_are_off_say_by_what(self, environ: dict[str, str]) -> None:
+        off = {"MLM_CONFIRM_SHARE": "0", "MLM_APP_CODE": "ours", "MLM_POLL_EVERY": "0"}
+        assert found(environ)["poll list"].what == "off (MLM_APP_CODE)"
+        told = found(environ | off)
+        assert (told["poll list"].what, told["rounds"].what) == ("off (MLM_POLL_EVERY)", "off (MLM_CONFIRM_SHARE)")
+
+    def test_tell_what_they_did_within_a_day(self, environ: dict[str, str], engine: sa.Engine) -> None:
+        with engine.begin() as conn:
+            backstops.count(conn, Backstop.ROUNDS, "w", runs=7, looked=6, ordered=2, healed=1, failed=1, error="no")
+        told = found(environ)["rounds"]
+        assert (told.state, told.what) == (OK, "within a day: 6 looked at, 2 ordered, 1 healed, 1 failed")
+
+    def test_that_fail_at_most_are_worth_a_look(self, environ: dict[str, str], engine: sa.Engine) -> None:
+        with engine.begin() as conn:
+            backstops.count(conn, Backstop.AUDIT, "w", runs=3, looked=1, failed=2, error="AccessDenied: no")
+        told = found(environ)["audit"]
+        assert told.state is WARN
+        assert told.what.endswith("2 failed: AccessDenied: no")
+
+    @pytest.mark.usefixtures("file")
+    def test_a_missed_change_is_told_with_its_file(self, environ: dict[str, str], engine: sa.Engine) -> None:
+        do(engine, "INSERT INTO missed_changes (file_id, concern, stamp, rows, order_number, receipts) "
+                   "SELECT id, 'fees', mlm_now(), 2, 1, '{}' FROM file_freshness")  # fmt: skip
+        told = found(environ)["missed changes"]
+        assert told.state is WARN
+        assert told.what.startswith("2 rows within a week, last fees of R000001 at ")
+        assert told.do is not None
+        assert told.do.endswith("freshness explain R000001")

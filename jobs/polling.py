@@ -6,8 +6,9 @@ costs nothing; losing an order would. An entry names a loan number, which may be
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 import structlog
 from sqlalchemy import Engine
@@ -53,17 +54,25 @@ class Poller:
     is_away: Callable[[], bool]
     app_code: str | None
     every_s: float
+    #: Of this process' threads.
+    turn: threading.Lock = field(default_factory=threading.Lock)
 
     def poll(self) -> None:
         """Poll the list, if it is time and nobody else is at it."""
-        if self.app_code is None or self.is_away():
+        if self.app_code is None or self.is_away() or not self.turn.acquire(blocking=False):
             return
-        with self.engine.begin() as conn:
-            if not backstops.take_poll(conn, self.worker_id, self.every_s):
-                return
+        try:
+            with self.engine.begin() as conn:
+                taken = backstops.take_poll(conn, self.worker_id, self.every_s)
+            if taken:
+                self._poll_and_tell(self.app_code)
+        finally:
+            self.turn.release()
+
+    def _poll_and_tell(self, app_code: str) -> None:
         tally = Tally()
         try:
-            self._poll(self.app_code, tally)
+            self._poll(app_code, tally)
         finally:
             with self.engine.begin() as conn:
                 backstops.end_poll(conn, self.worker_id)

@@ -34,16 +34,14 @@ LONGEST_SAVED_S = 10.0
 PAUSE_S = 60.0
 
 _POLL_IS_DUE = """
-SELECT EXISTS (SELECT FROM backstop_turns WHERE backstop = 'poll'
-    AND begun_at <= mlm_now() - make_interval(secs => %(every)s) AND NOT EXISTS (
-        SELECT FROM workers w WHERE w.id = holder AND w.beat_at > mlm_now() - make_interval(secs => %(life)s)
-    ))
+SELECT begun_at <= mlm_now() - make_interval(secs => %(every)s) FROM backstop_turns WHERE backstop = 'poll'
 """
 
 _TAKE_POLL = """
 UPDATE backstop_turns SET begun_at = mlm_now(), holder = %(worker)s WHERE backstop = 'poll'
     AND begun_at <= mlm_now() - make_interval(secs => %(every)s) AND NOT EXISTS (
-        SELECT FROM workers w WHERE w.id = holder AND w.beat_at > mlm_now() - make_interval(secs => %(life)s)
+        SELECT FROM workers w WHERE w.id = holder AND w.id <> %(worker)s
+            AND w.beat_at > mlm_now() - make_interval(secs => %(life)s)
     )
 """
 
@@ -146,12 +144,13 @@ class Missed:
 
 
 def poll_is_due(conn: Connection, every_s: float) -> bool:
-    """Whether the last poll of the list began so long ago, and nobody who lives is at it."""
-    return bool(conn.exec_driver_sql(_POLL_IS_DUE, {"every": every_s, "life": WORKER_LIFE_S}).scalar())
+    """Whether the last poll of the list began so long ago. Somebody may be at it still: `take_poll` tells."""
+    return bool(conn.exec_driver_sql(_POLL_IS_DUE, {"every": every_s}).scalar())
 
 
 def take_poll(conn: Connection, worker: str, every_s: float) -> bool:
-    """Take the poll, if it is due. One worker at a time has it, until `end_poll` or until its beat is too old."""
+    """Take the poll, if it is due. One worker at a time has it, until `end_poll` or until its beat is too old; one that
+    has it already, because it could not end the last, takes it again."""
     parameters = {"worker": worker, "every": every_s, "life": WORKER_LIFE_S}
     return conn.exec_driver_sql(_TAKE_POLL, parameters).rowcount == 1
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from in_process import InProcess
+from sqlalchemy.exc import ProgrammingError
 from whole_house import until
 
 from freshness.ledger import backstops, calibration, own_writes, restores
@@ -322,8 +323,24 @@ class TestPoll:
         here.later(100)
         here.house.beat()
         assert not take("another"), "the first is still at it, and lives"
+        with here.house.engine.begin() as conn:
+            assert backstops.poll_is_due(conn, 60), "whoever is asked finds out"
         here.later(7)
         assert take("another"), "the first is dead"
+
+    def test_a_poll_whose_end_could_not_be_written_down_is_not_the_last(self, here: InProcess) -> None:
+        with here.house.engine.begin() as conn:
+            conn.exec_driver_sql("ALTER TABLE backstop_runs RENAME TO gone")
+        with pytest.raises(ProgrammingError):
+            here.poll()
+        with here.house.engine.begin() as conn:
+            conn.exec_driver_sql("ALTER TABLE gone RENAME TO backstop_runs")
+        here.edit(ONE)
+        here.lose()
+        here.later(61)
+        here.poll()
+        here.settle()
+        assert here.differences(ONE) == []
 
     def test_mlm_away_ends_the_poll_and_leaves_the_list(self, here: InProcess, mlm: SandboxServer) -> None:
         here.edit(ONE)

@@ -17,13 +17,14 @@ TEXT_BYTES = 9 * MIB  # libxml2 takes no text of 10 MB
 class Shape:
     """A part repeated between a head and a tail; `%x` in it is its number.
 
-    `marks`: it is XML, of which only so many elements are taken. `most`: no more bytes of it are taken.
+    `marks`: how many of the signs that XML may hold only so many of (`MOST_MARKS`) are in a part. `most`: the bytes
+    beyond which it is refused for its size.
     """
 
     head: str
     part: str
     tail: str
-    marks: bool = False
+    marks: int = 0
     most: int | None = None
 
     def count(self, size: int) -> int:
@@ -32,8 +33,8 @@ class Shape:
         return max(1, (min(size, self.most or size) - len(self.head) - len(self.tail)) // longest)
 
     def taken(self) -> int:
-        """How often it may stand there until it is refused for the number of its elements."""
-        return (MOST_MARKS - 100) // max(1, sum(map(self.part.count, "<="))) if self.marks else sys.maxsize
+        """How often it may stand there until it is refused for its marks."""
+        return (MOST_MARKS - 1000) // self.marks if self.marks else sys.maxsize
 
     def of(self, count: int) -> bytes:
         """The input with that many parts."""
@@ -42,7 +43,7 @@ class Shape:
 
 
 def _xml(head: str, part: str, tail: str = "", most: int | None = None) -> Shape:
-    return Shape(head, part, tail, marks=True, most=most)
+    return Shape(head, part, tail, sum(map(part.count, ("<", "=", "&#"))), most)
 
 
 def _nested(tag: str, depth: int, inner: str = "") -> str:

@@ -42,13 +42,13 @@ class Bound:
 
 BOUNDS = {
     "batches": Bound(LARGEST_DELIVERY, 10, 512),
-    "stamps": Bound(LARGEST_DELIVERY, 10, 256),
-    "values": Bound(TEXT_BYTES, 30, 512),
-    "loxml": Bound(MAX_BYTES, 30, 1024),
-    "results": Bound(MAX_BYTES, 30, 1024),
-    "soap": Bound(MAX_BYTES, 30, 1024),
-    "tickets": Bound(MAX_BYTES, 5, 512),
-    "hydrators": Bound(TEXT_BYTES, 30, 1024),
+    "stamps": Bound(LARGEST_DELIVERY, 5, 128),
+    "values": Bound(TEXT_BYTES, 10, 512),
+    "loxml": Bound(MAX_BYTES, 20, 512),
+    "results": Bound(MAX_BYTES, 20, 512),
+    "soap": Bound(MAX_BYTES, 20, 512),
+    "tickets": Bound(MAX_BYTES, 5, 128),
+    "hydrators": Bound(4 * 1024**2, 20, 512),
 }
 
 

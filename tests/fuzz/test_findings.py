@@ -41,11 +41,12 @@ def test_an_element_of_very_many_attributes_is_too_large_because_reading_them_co
         read_modified(f'<x><loan name="L" {attributes}/></x>')
 
 
-def test_an_answer_of_very_many_small_elements_is_too_large_before_it_is_parsed() -> None:
+@pytest.mark.parametrize("one_more", ["<a/>", "=", "&#65;"])
+def test_an_answer_of_very_many_small_elements_is_too_large_before_it_is_parsed(one_more: str) -> None:
     fields = '<field id="f"/>' * ((MOST_MARKS - 2) // 2)
     assert read_answer(f"<loan>{fields}</loan>").fields == {"f": ""}
     with pytest.raises(TooLarge):
-        read_answer(f"<loan>{fields}<a/></loan>")
+        read_answer(f"<loan>{fields}{one_more}</loan>")
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from ..errors import LeaseLost
 from ..guard import at_most
 from ..readiness import GIVE_UP_AFTER
 from ..rules import Rules
-from . import events, files, runs, unconfirmed
+from . import backstops, events, files, runs, unconfirmed
 from .commits import FIRST_FRUITLESS_S, LONGEST_FRUITLESS_S, Committed, Reading, stamp_of
 from .leases import Lease
 from .orders import place
@@ -122,12 +122,13 @@ def gone(conn: Connection, rules: Rules, lease: Lease) -> Committed:
     found = _ours(conn, rules, lease)
     if found is None:
         raise LeaseLost(lease.file.id, lease.concern, "another worker holds the lease")
-    file, _ = found
+    file, row = found
     files.mark_deleted(conn, rules, file, order=lease.terms.order)
     runs.record(conn, lease, "not found twice, purged")
     events.write(conn, file.ref, [events.PURGED])
     unconfirmed.note(conn, rules, file.id)
-    return Committed("purged", announced=True)
+    healed = backstops.heal(conn, file.id, lease.worker, order=row.served + 1, rows=1)
+    return Committed("purged", announced=True, healed=healed)
 
 
 def _wait_for_loan_fields(conn: Connection, rules: Rules, lease: Lease, file: FileRow, row: ConcernRow) -> Committed:

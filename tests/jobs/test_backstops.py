@@ -89,6 +89,7 @@ class TestRounds:
         here.rounds()
         here.settle()
         assert (here.state(ONE), here.differences(ONE)) == ("deleted", [])
+        assert here.report(Backstop.ROUNDS).healed == 1
 
     def test_a_deleted_file_is_confirmed_too_and_stays_so(self, here: InProcess, mlm: SandboxServer) -> None:
         mlm.store.delete(ONE)

@@ -13,6 +13,7 @@
     sweeps          what is due and was not heard
     status          is this file fresh, and if not, why?
     receipts, deliveries, events, workers, imports   what is kept beside them
+    locks           how long who has not begun waits for a row
 
 Locks are taken in one order: rows of loans, leads and their children, then own writes, then `file_freshness`, last,
 several files in ascending id. Nothing is waited for after it. Every function that takes a connection runs inside

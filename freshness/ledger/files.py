@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 from ..errors import UnknownFile
 from ..rules import Rules
 from . import epochs, receipts
+from .locks import within_patience
 from .orders import Placed, place
 from .rows import FileRow, file_row
 
@@ -204,5 +205,6 @@ def mark_deleted(conn: Connection, rules: Rules, file: FileRow, *, order: int) -
 
 
 def note_fetching(conn: Connection, file_id: int) -> bool:
-    """Whether a deep fetch for the newest order was not announced yet; it counts as announced from now on."""
-    return conn.exec_driver_sql(_FETCHING, {"file_id": file_id}).rowcount == 1
+    """Whether a deep fetch for the newest order was not announced yet; it counts as announced from now on. Not if the
+    file is locked for long: no slice waits for an announcement."""
+    return within_patience(conn, _FETCHING, {"file_id": file_id}) == 1

@@ -17,6 +17,7 @@ from ..guard import latest
 from ..readiness import Wait, why_not
 from ..rules import Rules
 from ..settling import Terms
+from .locks import within_patience
 from .own_writes import Seen
 from .rows import FileRow, concern_rows, file_row, resolution_in_force, slice_states
 
@@ -75,10 +76,11 @@ def take(
     conn: Connection, rules: Rules, file_id: int, concern: Concern, worker: str, token: uuid.UUID
 ) -> Lease | NotNow:
     """Take the slice if it may start now. The concern's row is locked first, so that of two takers one waits and
-    then finds it leased; the file's row is read, not locked."""
+    then finds it leased; the file's row is read, not locked. Whoever keeps the row locked for long is at work on it."""
     if concern not in rules.active:
         return NotNow(Wait.SERVED)
-    conn.exec_driver_sql(_TOUCH, {"file_id": file_id, "concern": concern.value})
+    if within_patience(conn, _TOUCH, {"file_id": file_id, "concern": concern.value}) is None:
+        return NotNow(Wait.LEASED)
     file = file_row(conn, file_id)
     if file is None:
         return NotNow(Wait.SERVED)

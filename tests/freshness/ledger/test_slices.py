@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 
 from freshness.concerns import Concern
 from freshness.errors import LeaseLost
-from freshness.ledger import commits, failures, leases, sweeps, workers
+from freshness.ledger import commits, failures, files, leases, sweeps, workers
 from freshness.ledger.commits import Landed
 from freshness.ledger.files import Owner
 from freshness.ledger.leases import Lease, NotNow
@@ -55,6 +55,41 @@ def test_of_many_threads_exactly_one_gets_a_slice(engine: Engine) -> None:
         thread.join()
     assert sum(isinstance(one, Lease) for one in taken) == 1
     assert [one for one in taken if not isinstance(one, Lease)] == [NotNow(Wait.LEASED)] * 4
+
+
+LOCKED = {
+    "at work on it": "UPDATE file_concerns SET attempts = attempts WHERE concern = 'loan_fields'",
+    "taking it for the first time": (
+        "INSERT INTO file_concerns (file_id, concern) SELECT id, 'loan_fields' FROM file_freshness"
+    ),
+    "committing": "SELECT FROM file_freshness f JOIN file_concerns c ON c.file_id = f.id FOR NO KEY UPDATE",
+}
+
+
+@pytest.mark.parametrize("frozen", LOCKED)
+def test_a_slice_whose_rows_a_frozen_process_has_locked_is_not_to_be_had_now_and_rung_for_again(
+    ledger: Ledger, frozen: str
+) -> None:
+    file_id = ledger.add_file()
+    ledger.webhook(60)
+    if frozen != "taking it for the first time":
+        ledger.do("INSERT INTO file_concerns (file_id, concern) VALUES (%(id)s, 'loan_fields')", id=file_id)
+    with ledger.begin() as process:
+        process.exec_driver_sql(LOCKED[frozen])
+        assert ledger.take(LOAN_FIELDS) == NotNow(Wait.LEASED)
+        with ledger.begin() as conn:
+            assert LOAN_FIELDS in {ring.concern for ring in sweeps.stale_and_due(conn, ledger.rules, 10)}
+    assert isinstance(ledger.take(LOAN_FIELDS), Lease)
+
+
+def test_a_file_that_a_frozen_process_has_locked_is_sent_on_its_way_without_an_announcement(stale: Ledger) -> None:
+    file_id = stale.number("id")
+    with stale.begin() as process:
+        process.exec_driver_sql("SELECT FROM file_freshness FOR NO KEY UPDATE")
+        with stale.begin() as conn:
+            assert not files.note_fetching(conn, file_id)
+    with stale.begin() as conn:
+        assert files.note_fetching(conn, file_id)
 
 
 def test_a_lease_is_void_once_its_workers_beat_is_old_and_its_late_commit_changes_nothing(stale: Ledger) -> None:

@@ -69,8 +69,12 @@ SELECT id, ref, loan_id, lead_id, mark, wanted, captured, ordered, unstamped
 FROM file_freshness WHERE ref = ANY(%(refs)s) ORDER BY id FOR NO KEY UPDATE
 """
 
+# In the order of references that imports make files in too. The rest take no part: none may be locked before.
 _ADD_FILES = """
-INSERT INTO file_freshness (ref) SELECT unnest(%(refs)s::text[]) ON CONFLICT (ref) DO NOTHING
+INSERT INTO file_freshness (ref)
+SELECT ref FROM unnest(%(refs)s::text[]) AS r (ref)
+WHERE NOT EXISTS (SELECT FROM file_freshness f WHERE f.ref = r.ref)
+ORDER BY ref COLLATE "C" ON CONFLICT (ref) DO NOTHING
 """
 
 # In a statement of its own: its snapshot must be younger than the locks.
@@ -165,13 +169,12 @@ def _event(entry: Entry) -> str:
 
 def _lock(conn: Connection, rules: Rules, refs: list[str], changed: list[str]) -> tuple[dict[str, _File], float, bool]:
     """The files of these references, locked; then the resolution in force, and whether stamps are calibrated. What is
-    `changed` may be imported."""
+    `changed` may be imported: made before any is locked, since whoever else makes it may go on to lock the others."""
     if not refs:
         return {}, 1.0, False
-    rows = conn.exec_driver_sql(_LOCK_FILES, {"refs": refs}).all()
-    if rules.import_unknown and not {row.ref for row in rows}.issuperset(changed):
+    if rules.import_unknown and changed:
         conn.exec_driver_sql(_ADD_FILES, {"refs": changed})
-        rows = conn.exec_driver_sql(_LOCK_FILES, {"refs": refs}).all()
+    rows = conn.exec_driver_sql(_LOCK_FILES, {"refs": refs}).all()
     if not rows:
         return {}, 1.0, False
     parameters = {

@@ -105,7 +105,8 @@ def start_or_resume(conn: Connection, refs: Sequence[str] | None) -> tuple[int, 
 def order_next(conn: Connection, run: int, limit: int = 100) -> list[Ring]:
     """Order the run's next files; an empty list when all have their order. In a transaction of its own."""
     rings: list[Ring] = []
-    refs = conn.exec_driver_sql(_UNORDERED, {"run": run, "limit": limit}).scalars().all()
+    # Made in the order in which batches make theirs, whatever PostgreSQL's collation.
+    refs = sorted(conn.exec_driver_sql(_UNORDERED, {"run": run, "limit": limit}).scalars())
     for file_id, ref in sorted((ensure(conn, ref), ref) for ref in refs):  # locked in ascending id, as everywhere
         placed = place(conn, file_id, "import")
         parameters = {"run": run, "ref": ref, "file_id": placed.file_id, "number": placed.number}

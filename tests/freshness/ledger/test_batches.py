@@ -6,11 +6,12 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
 from simulated import BORROWERS, LOAN_FIELDS, Ledger, at, modified
 from sqlalchemy import Engine, event
 from sqlalchemy.exc import DBAPIError
 
-from freshness.ledger import batches
+from freshness.ledger import batches, files, orders
 from freshness.ledger.batches import Entry
 from freshness.rules import Rules
 
@@ -27,10 +28,11 @@ def counted(engine: Engine) -> Iterator[list[str]]:
     event.remove(engine, "before_cursor_execute", note)
 
 
-def test_500_entries_over_400_files_are_one_transaction_of_at_most_8_statements(engine: Engine) -> None:
-    ledger = Ledger(engine, Rules())
-    ledger.do("INSERT INTO loans (mlm_reference_number) SELECT 'R' || i FROM generate_series(0, 399) i")
-    entries = [modified(f"R{i % 400}", i) for i in range(500)]
+@pytest.mark.parametrize("known", [400, 200])
+def test_500_entries_over_400_files_are_one_transaction_of_at_most_8_statements(engine: Engine, known: int) -> None:
+    ledger = Ledger(engine, Rules(import_unknown=known < 400))
+    ledger.do(f"INSERT INTO loans (mlm_reference_number) SELECT 'R' || i FROM generate_series(1, {known}) i")
+    entries = [modified(f"R{i % 400 + 1}", i) for i in range(500)]
     with counted(engine) as statements, engine.begin() as conn:
         decided = batches.receive(conn, ledger.rules, entries)
     assert len(statements) <= 8, statements
@@ -184,3 +186,27 @@ def test_batches_with_the_same_files_in_opposite_order_do_not_deadlock(engine: E
         thread.join()
     assert faults == []
     assert ledger.rows("SELECT count(*) AS n FROM mlm_webhook_receipts") == [{"n": 2400}]
+
+
+def test_a_batch_and_an_import_that_both_make_a_file_and_order_another_do_not_deadlock(engine: Engine) -> None:
+    """The import has made R9 and goes on to order R1 when the batch, which has both, meets R9."""
+    ledger = Ledger(engine, Rules(import_unknown=True))
+    known = ledger.add_file("R1")
+    faults: list[Exception] = []
+
+    def send() -> None:
+        try:
+            ledger.receive(modified("R9", 5), modified("R1", 5))
+        except DBAPIError as fault:
+            faults.append(fault)
+
+    with ledger.begin() as importing:
+        files.ensure(importing, "R9")
+        sending = threading.Thread(target=send)
+        sending.start()
+        while not ledger.rows("SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock'"):
+            assert sending.is_alive()
+        orders.place(importing, known, "import")
+    sending.join()
+    assert faults == []
+    assert (ledger.orders("R1"), ledger.orders("R9")) == (["import", "webhook, newer"], ["webhook, newer"])

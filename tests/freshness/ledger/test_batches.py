@@ -188,6 +188,9 @@ def test_batches_with_the_same_files_in_opposite_order_do_not_deadlock(engine: E
     assert ledger.rows("SELECT count(*) AS n FROM mlm_webhook_receipts") == [{"n": 2400}]
 
 
+WAITS = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+
+
 def test_a_batch_and_an_import_that_both_make_a_file_and_order_another_do_not_deadlock(engine: Engine) -> None:
     """The import has made R9 and goes on to order R1 when the batch, which has both, meets R9."""
     ledger = Ledger(engine, Rules(import_unknown=True))
@@ -204,7 +207,7 @@ def test_a_batch_and_an_import_that_both_make_a_file_and_order_another_do_not_de
         files.ensure(importing, "R9")
         sending = threading.Thread(target=send)
         sending.start()
-        while not ledger.rows("SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock'"):
+        while not ledger.rows(WAITS):
             assert sending.is_alive()
         orders.place(importing, known, "import")
     sending.join()

@@ -37,7 +37,8 @@ def command(refs: tuple[str, ...], everything: bool, no_wait: bool, as_json: boo
 
     A file that we do not have yet becomes a loan or a lead, by what MLM says it is. Workers do the reading. Ctrl-C
     breaks the import off; the same command takes it up again. Exits 1 if MLM does not have a file (it is asked twice, a
-    minute apart) or if one was given up.
+    minute apart) or if one was given up. With --all, a file that was known to be deleted in MLM before is asked for
+    again, and is no failure if it still is.
     """
     if everything == bool(refs):
         raise click.UsageError("name files, or say --all")
@@ -110,10 +111,11 @@ def _tell(reached: Progress, short: list[Shortfall], resumed: bool, no_wait: boo
     elif no_wait:
         say(f"Ordered {_files(reached.total)}.")
     else:
-        bad = [f"{reached.missing} not in MLM"] if reached.missing else []
-        bad += [f"{reached.given_up} given up"] if reached.given_up else []
-        here = f"{reached.served - reached.missing} of {_files(reached.total)}"
-        say(f"{', '.join([f'{here} {_are(reached.total)} here', *bad])}.")
+        rest = [f"{reached.missing} not in MLM"] if reached.missing else []
+        rest += [f"{reached.deleted} deleted in MLM before"] if reached.deleted else []
+        rest += [f"{reached.given_up} given up"] if reached.given_up else []
+        here = f"{reached.served - reached.missing - reached.deleted} of {_files(reached.total)}"
+        say(f"{', '.join([f'{here} {_are(reached.total)} here', *rest])}.")
     if short:
         table((asdict(each) for each in short), ("ref", "why"))
 

@@ -61,7 +61,7 @@ WHERE id = %(id)s AND (%(hydrated)s OR %(back)s OR %(v)s > coalesce(mlm_last_mod
 }
 
 _OWNER_DELETED = {
-    kind: f"UPDATE {kind}s SET deleted_at = mlm_now() WHERE id = %(id)s"  # noqa: S608 - a table of ours
+    kind: f"UPDATE {kind}s SET deleted_at = coalesce(deleted_at, mlm_now()) WHERE id = %(id)s"  # noqa: S608 - a table of ours
     for kind in ("loan", "lead")
 }
 
@@ -79,7 +79,7 @@ WHERE file_id = %(file_id)s AND (loan_id, lead_id) IS DISTINCT FROM (%(loan_id)s
 _VOID_LEASES = "UPDATE file_concerns SET lease_token = NULL WHERE file_id = %(file_id)s AND concern <> 'loan_fields'"
 
 _DELETE_FILE = """
-UPDATE file_freshness SET deleted_at = %(now)s, not_found_at = NULL, unstamped = false,
+UPDATE file_freshness SET deleted_at = coalesce(deleted_at, %(now)s), not_found_at = NULL, unstamped = false,
        served = greatest(served, %(served)s)
 WHERE id = %(file_id)s
 """
@@ -188,14 +188,15 @@ def tie(conn: Connection, file: FileRow, owner: Owner) -> bool:
 
 
 def mark_owner_deleted(conn: Connection, owner: Owner) -> None:
-    """Set `deleted_at` of a loan or lead that MLM no longer has; its row and receipts stay."""
+    """Set `deleted_at` of a loan or lead that MLM no longer has, if it is not set; its row and receipts stay."""
     conn.exec_driver_sql(_OWNER_DELETED[owner.kind], {"id": owner.id})
 
 
 def mark_deleted(conn: Connection, rules: Rules, file: FileRow, *, order: int) -> None:
     """The file is gone from MLM: a new epoch that holds nothing, and every concern has served this order.
 
-    A younger order (a webhook that came while MLM was asked) stands: the file may be back. Under the file's lock.
+    A younger order (a webhook that came while MLM was asked) stands: the file may be back. One that was gone already
+    stays so since then. Under the file's lock.
     """
     epochs.begin(conn, file.id, None)
     conn.exec_driver_sql(_DELETE_FILE, {"file_id": file.id, "now": file.now, "served": order})

@@ -16,13 +16,15 @@ from .orders import place
 class Progress:
     """How far an import is: files asked for, ordered, and served by every concern; of these, not in MLM; given up.
 
-    `not_found`: MLM has said once that it does not have them, and is asked again after a minute.
+    `deleted`: served too, but MLM had deleted them before an import of all began, and still does not have them: that is
+    as it should be. `not_found`: MLM has said once that it does not have them, and is asked again after a minute.
     """
 
     total: int
     ordered: int
     served: int
     missing: int
+    deleted: int
     given_up: int
     not_found: int = 0
 
@@ -65,32 +67,43 @@ _ORDERED = """
 UPDATE import_files SET file_id = %(file_id)s, order_number = %(number)s WHERE run_id = %(run)s AND ref = %(ref)s
 """
 
-_PROGRESS = """
+_ALL = "--all"
+
+_IS_GONE = "f.served >= i.order_number AND f.deleted_at IS NOT NULL"
+
+# Of files that were named each is wanted, however long it has been gone.
+_WAS_GONE = f"r.asked = '{_ALL}' AND f.deleted_at < r.started_at"
+
+_FILES = """import_files i JOIN import_runs r ON r.id = i.run_id LEFT JOIN file_freshness f ON f.id = i.file_id
+WHERE i.run_id = %(run)s"""
+
+_PROGRESS = f"""
 SELECT count(*) AS total, count(i.order_number) AS ordered,
        count(*) FILTER (WHERE f.served >= i.order_number) AS served,
-       count(*) FILTER (WHERE f.served >= i.order_number AND f.deleted_at IS NOT NULL) AS missing,
+       count(*) FILTER (WHERE {_IS_GONE} AND NOT ({_WAS_GONE})) AS missing,
+       count(*) FILTER (WHERE {_IS_GONE} AND {_WAS_GONE}) AS deleted,
        count(*) FILTER (WHERE f.served < i.order_number AND EXISTS (
            SELECT FROM file_concerns c WHERE c.file_id = f.id AND c.attempts >= 8 AND c.tried_order = f.ordered
        )) AS given_up,
        count(*) FILTER (WHERE f.served < i.order_number AND f.not_found_at IS NOT NULL) AS not_found
-FROM import_files i LEFT JOIN file_freshness f ON f.id = i.file_id WHERE i.run_id = %(run)s
-"""
+FROM {_FILES}
+"""  # noqa: S608 - a statement of ours
 
-_SHORTFALLS = """
+_SHORTFALLS = f"""
 SELECT * FROM (
-    SELECT i.ref, f.deleted_at IS NOT NULL AND f.served >= i.order_number AS missing, (
+    SELECT i.ref, {_IS_GONE} AND NOT ({_WAS_GONE}) AS missing, (
         SELECT string_agg(c.concern || ': ' || coalesce(c.last_error, 'given up'), '; ' ORDER BY c.concern)
         FROM file_concerns c
         WHERE c.file_id = f.id AND f.served < i.order_number AND c.attempts >= 8 AND c.tried_order = f.ordered
     ) AS given_up
-    FROM import_files i JOIN file_freshness f ON f.id = i.file_id WHERE i.run_id = %(run)s
+    FROM {_FILES}
 ) short WHERE missing OR given_up IS NOT NULL ORDER BY ref
-"""
+"""  # noqa: S608 - a statement of ours
 
 
 def start_or_resume(conn: Connection, refs: Sequence[str] | None) -> tuple[int, bool]:
     """The run of this import (None: every loan and lead), and whether it is an unfinished one taken up again."""
-    asked = "--all" if refs is None else "\n".join(sorted(set(refs)))
+    asked = _ALL if refs is None else "\n".join(sorted(set(refs)))
     run = conn.exec_driver_sql(_OPEN_RUN, {"asked": asked}).scalar()
     resumed = run is not None
     if run is None:

@@ -272,6 +272,44 @@ def test_an_import_of_all_names_every_loan_and_lead_once(ledger: Ledger) -> None
         assert imports.progress(conn, run).total == 2
 
 
+def test_a_file_that_mlm_had_deleted_before_is_no_failure_of_an_import_of_all(stale: Ledger) -> None:
+    purge(stale)
+    gone_since = stale.now
+    stale.add_file("R2")
+    stale.later(60)
+    with stale.begin() as conn:
+        run, _ = imports.start_or_resume(conn, None)
+        named, _ = imports.start_or_resume(conn, ["R1"])
+        imports.order_next(conn, named)
+        imports.order_next(conn, run)
+    for ref in ("R1", "R2"):
+        not_found(stale, stale.lease(LOAN_FIELDS, ref))
+    stale.later(61)
+    for ref in ("R1", "R2"):
+        not_found(stale, stale.lease(LOAN_FIELDS, ref))
+    with stale.begin() as conn:
+        progress = imports.progress(conn, run)
+        assert (progress.served, progress.missing, progress.deleted, progress.done) == (2, 1, 1, True)
+        assert [each.ref for each in imports.shortfalls(conn, run)] == ["R2"]
+        assert (imports.progress(conn, named).missing, imports.progress(conn, named).deleted) == (1, 0)
+        assert [each.ref for each in imports.shortfalls(conn, named)] == ["R1"]
+    assert stale.number("deleted_at") == stale.status().since == gone_since
+    assert stale.rows("SELECT deleted_at AS d FROM loans WHERE mlm_reference_number = 'R1'") == [{"d": gone_since}]
+
+
+def test_a_file_that_came_back_and_went_during_an_import_of_all_is_missing(stale: Ledger) -> None:
+    purge(stale)
+    stale.later(60)
+    with stale.begin() as conn:
+        run, _ = imports.start_or_resume(conn, None)
+        imports.order_next(conn, run)
+    stale.read(LOAN_FIELDS, 120)
+    stale.webhook(121)
+    purge(stale)
+    with stale.begin() as conn:
+        assert (imports.progress(conn, run).missing, imports.progress(conn, run).deleted) == (1, 0)
+
+
 def test_an_import_locks_its_files_in_ascending_id_so_that_no_batch_meets_it_crosswise(ledger: Ledger) -> None:
     for ref in ("R2", "R1"):
         ledger.add_file(ref)

@@ -41,13 +41,15 @@ _NOT_FOUND = "UPDATE file_freshness SET not_found_at = coalesce(not_found_at, ml
 def failed(conn: Connection, rules: Rules, lease: Lease, error: str, *, final: bool, lot: Random) -> Committed:
     """Write down an error of a slice: tried again with backoff and jitter, given up after 8 in a row or if `final`.
 
+    For an order that was placed since the lease it is the first error, final or not: that one was not asked for yet.
     `error` is one line of ours that names what is wrong, never a value.
     """
     found = _ours(conn, rules, lease)
     if found is None:
         return Committed("lease lost")
     file, row = found
-    attempts = GIVE_UP_AFTER if final else row.attempts + 1
+    asked_for_newest = file.ordered == lease.file.ordered
+    attempts = GIVE_UP_AFTER if final and asked_for_newest else row.attempts + 1
     pause_s = min(FIRST_RETRY_S * 2.0**row.attempts, LONGEST_RETRY_S) * (0.5 + lot.random() / 2)
     _put_back(conn, lease, file, attempts=attempts, fruitless=row.fruitless, pause_s=pause_s, error=error)
     given_up = attempts >= GIVE_UP_AFTER

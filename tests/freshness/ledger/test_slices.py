@@ -330,6 +330,27 @@ def test_a_given_up_concern_rests_until_an_order_and_then_begins_anew(stale: Led
     assert stale.lease(LOAN_FIELDS).attempts == 0
 
 
+@pytest.mark.parametrize("final", [True, False])
+def test_the_last_error_gives_nothing_up_if_an_order_came_during_the_call(stale: Ledger, final: bool) -> None:
+    if not final:
+        for _ in range(7):
+            stale.fail(stale.lease(LOAN_FIELDS))
+            stale.later(300)
+    lease = stale.lease(LOAN_FIELDS)
+    assert stale.webhook(70) == "dispatched"
+    done = stale.fail(lease, final=final)
+    assert (done.outcome, [ring.concern for ring in done.rings]) == ("failed", [LOAN_FIELDS])
+    stale.later(2)
+    assert stale.lease(LOAN_FIELDS).attempts == 1
+
+
+def test_an_error_is_final_though_an_order_stands_that_the_concern_it_hangs_on_has_not_landed(stale: Ledger) -> None:
+    stale.read(BORROWERS, 60)
+    stale.webhook(70)
+    assert stale.fail(stale.lease(ASSETS), final=True).outcome == "given up"
+    assert stale.take(ASSETS) == NotNow(Wait.GIVEN_UP)
+
+
 def test_a_commit_forgets_errors(stale: Ledger) -> None:
     stale.fail(stale.lease(LOAN_FIELDS))
     stale.later(9)

@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 import sqlalchemy as sa
+from forked import freshness
 from from_outside import BARE, NEWER, RULES, SEEDED, Run, argv, entry, receive
 
 from freshness.ledger import own_writes
@@ -14,14 +15,24 @@ from freshness.ledger.files import FileRef
 
 @pytest.fixture
 def run(environment: dict[str, str]) -> Run:
-    """Run a command on this test's servers; settings given by name win."""
+    """Run a command on this test's servers; settings given by name win. It is forked from one that runs already."""
 
     def run(*args: str, **settings: str) -> subprocess.CompletedProcess[str]:
+        return freshness(*args, env=BARE | environment | settings)
+
+    return run
+
+
+@pytest.fixture
+def start(environment: dict[str, str]) -> Run:
+    """As `run`, from the very start: `python -m console`. Each command has a test that starts it."""
+
+    def start(*args: str, **settings: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             argv(*args), env=BARE | environment | settings, capture_output=True, text=True, timeout=60
         )
 
-    return run
+    return start
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import urllib.request
 
+import forked
 import pytest
 
 from console.commands import COMMANDS
@@ -19,6 +20,10 @@ BARE = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/")}
 
 
 def freshness(*args: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    return forked.freshness(*args, env=BARE | settings)
+
+
+def started(*args: str, **settings: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command(*args), env=BARE | settings, capture_output=True, text=True, timeout=60)
 
 
@@ -68,14 +73,14 @@ def test_a_missing_setting_is_one_line_that_names_it_and_exits_2() -> None:
 
 
 def test_a_wrong_setting_is_one_line_that_names_it_and_exits_2() -> None:
-    done = freshness("sandbox", MLM_RATE="often")
+    done = started("sandbox", MLM_RATE="often")
     assert done.returncode == 2
     assert one_line(done.stderr) == "freshness: MLM_RATE: must be a number (it is 'often')"
 
 
 def test_migrate_brings_an_empty_database_up_to_date_and_may_run_again(empty_database_url: str) -> None:
-    for _ in range(2):
-        done = freshness("migrate", "--json", DATABASE_URL=empty_database_url)
+    for run in (started, freshness):
+        done = run("migrate", "--json", DATABASE_URL=empty_database_url)
         assert done.returncode == 0, done.stderr
         assert json.loads(one_line(done.stdout)).keys() == {"revision"}
     assert "up to date" in freshness("migrate", DATABASE_URL=empty_database_url).stdout

@@ -131,8 +131,8 @@ class TestExplain:
 
 
 class TestRefresh:
-    def test_orders_and_rings(self, loan: str, run: Run, engine: sa.Engine, redis_url: str) -> None:
-        assert objects(run("refresh", loan, "--json")) == [{"ref": loan, "order": 2}]
+    def test_orders_and_rings(self, loan: str, start: Run, engine: sa.Engine, redis_url: str) -> None:
+        assert objects(start("refresh", loan, "--json")) == [{"ref": loan, "order": 2}]
         assert rows(engine, "SELECT cause FROM refresh_orders WHERE number = 2")[0].cause == "refresh"
         with redis.Redis.from_url(redis_url) as client:
             assert depth(client, Queue.LOAN_SYNC) == 1
@@ -167,10 +167,10 @@ class TestNewEpoch:
         with redis.Redis.from_url(redis_url) as client:
             assert depth(client, Queue.LOAN_SYNC) == 1
 
-    def test_begins_for_all(self, loan: str, run: Run, engine: sa.Engine) -> None:
+    def test_begins_for_all(self, loan: str, start: Run, engine: sa.Engine) -> None:
         with engine.begin() as conn:
             own_writes.seed_mark(conn, RULES, FileRef("lead", "R000005"), SEEDED)
-        assert objects(run("new-epoch", "--all", "--yes", "--json")) == [{"files": 2}]
+        assert objects(start("new-epoch", "--all", "--yes", "--json")) == [{"files": 2}]
         assert [row.epoch for row in rows(engine, "SELECT epoch FROM file_freshness")] == [2, 2]
 
     def test_touches_none_if_one_is_unknown(self, loan: str, run: Run, engine: sa.Engine) -> None:
@@ -213,10 +213,10 @@ class TestReceipts:
 
 
 class TestPrune:
-    def test_drops_what_is_old_but_nothing_unserved(self, engine: sa.Engine, loan: str, run: Run) -> None:
+    def test_drops_what_is_old_but_nothing_unserved(self, engine: sa.Engine, loan: str, run: Run, start: Run) -> None:
         receive(engine, entry("R000777", NEWER), entry(loan, "2026-11-01T12:00:00Z"), ago=dt.timedelta(days=100))
         receive(engine, entry("R000778", NEWER), ago=dt.timedelta(days=80))
-        assert objects(run("prune-webhook-receipts", "--json"))[0]["receipts"] == 1
+        assert objects(start("prune-webhook-receipts", "--json"))[0]["receipts"] == 1
         kept = rows(engine, "SELECT reference_number AS ref FROM mlm_webhook_receipts ORDER BY received_at")
         assert [row.ref for row in kept] == [loan, "R000778", loan]
         assert "receipts 1," in run("prune-webhook-receipts", "--older-than", "11w").stdout

@@ -17,6 +17,7 @@ from typing import Any
 import httpx
 import pytest
 import sqlalchemy as sa
+from forked import freshness
 
 from console.demo.comparing import TABLE_OF, differences
 from console.laptop import kept_key, key_at
@@ -36,7 +37,7 @@ def command(*args: str) -> list[str]:
 
 def refused(tmp_path: Path, **settings: str) -> tuple[int, str]:
     """How it ends, and its one line, where it must not start at all."""
-    done = subprocess.run(command(), env=BARE | settings, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    done = freshness("up", env=BARE | settings, cwd=tmp_path)
     assert done.stdout == ""
     assert done.stderr.count("\n") == 1, done.stderr
     return done.returncode, done.stderr
@@ -155,6 +156,7 @@ def check_comparing(engine: sa.Engine, keys: FieldKeys, file: dict[str, Any]) ->
         assert gone, "a file deleted in MLM is no equal of one that is here"
 
 
+@pytest.mark.slow  # the whole product once more; test_processes and test_embedded hold it of their own children
 def test_when_it_is_killed_everything_ends_with_it(tmp_path: Path, database_url: str, redis_url: str) -> None:
     with up(tmp_path, FIELD_KEYS=KEY, DATABASE_URL=database_url, REDIS_URL=redis_url) as (process, places):
         assert places["DATABASE_URL"] is None, "the password of a given database is not printed"

@@ -61,7 +61,7 @@ def look(house: House) -> Seen:
     with house.engine.begin() as conn:
         behind = backlog.backlog(conn, house.rules)
         errors = given_up.by_error(conn, house.rules)
-        held = backlog.leases(conn)
+        held = backlog.leases(conn, house.rules)
         living = workers.living(conn)
     try:
         with connect(house.settings.redis_url or "", patient=False) as client:

@@ -40,7 +40,7 @@ from .polling import Poller
 from .rounds import Checker, Chooser, Looker, Share
 from .schedule import REAP_EVERY_S, Reaper, Tick
 from .slices import Slices
-from .sweeping import EVERY_S, TIDY_EVERY_S, Sweep
+from .sweeping import EVERY_S, SWITCHES_EVERY_S, TIDY_EVERY_S, Sweep
 
 #: What PostgreSQL cuts off by itself: a statement, a wait for a lock, a transaction that nobody goes on with. The last
 #: is how long a process that freezes within a transaction keeps others from the rows it has locked.
@@ -205,6 +205,7 @@ class House:
             "beat": Tick(EVERY_S, lambda: self._say_that_it_lives(workers.SCHEDULER)),
             "sweep": Tick(EVERY_S, sweep.ring_what_is_due),
             "tidy": Tick(TIDY_EVERY_S, sweep.tidy),
+            "switches": Tick(SWITCHES_EVERY_S, sweep.follow_switches),
             "reap": Tick(REAP_EVERY_S, Reaper(self._redis_url).tick),
             "prune": Tick(ASK_EVERY_S, self._prune_weekly),
         }

@@ -8,10 +8,10 @@ from random import Random
 
 import redis
 import structlog
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from freshness.bell import Bell, Ring
-from freshness.ledger import confirmations, events, own_writes, receipts, sweeps, workers
+from freshness.ledger import confirmations, events, own_writes, receipts, sweeps, switches, workers
 from freshness.ledger.orders import file_ring
 from freshness.rules import Rules
 
@@ -23,6 +23,12 @@ log = structlog.get_logger()
 
 EVERY_S = 2.0
 TIDY_EVERY_S = 300.0
+
+#: A process that started with other `MLM_NAMES` may have been at work since the last look.
+SWITCHES_EVERY_S = 600.0
+
+#: Files taken in one transaction, when there may be very many.
+AT_ONCE = 200
 
 #: The sweep fills the queue of slices up to what MLM's rate takes in this time. Two sweeps: so a backlog drains without
 #: a pause. Less than a mark of the bell stands (`bell.WAITS_MS`): so what waits already is not rung twice. And no
@@ -72,6 +78,22 @@ class Sweep:
             weeks = receipts.make_weeks_ahead(conn)
         if forgotten or weeks:
             log.info("sweep.tidied", events=forgotten, weeks=weeks)
+
+    def follow_switches(self) -> None:
+        """Bring files in line with the concerns that `MLM_NAMES` leaves: none waits for one that is switched off, and
+        one that is switched on is read."""
+        for follow in (switches.follow_off, switches.follow_on):
+            files = found = self._follow(follow)
+            while found == AT_ONCE:
+                found = self._follow(follow)
+                files += found
+            if files:
+                log.info("sweep.switched", what=follow.__name__.removeprefix("follow_"), files=files)
+        self.announce()
+
+    def _follow(self, follow: Callable[[Connection, Rules, int], int]) -> int:
+        with self.engine.begin() as conn:
+            return follow(conn, self.rules, AT_ONCE)
 
     def _calls_due(self, waiting: int) -> list[Ring]:
         """Captures, and slices of the files with the newest changes: as many as are to wait. Those that wait already

@@ -11,6 +11,7 @@
     restores        MLM came back from a backup, an operator says
     files           files come, are ordered again, turn from lead to loan, and go
     sweeps          what is due and was not heard
+    switches        concerns are switched off and on
     status          is this file fresh, and if not, why?
     receipts, deliveries, events, workers, imports   what is kept beside them
     locks           how long who has not begun waits for a row

@@ -45,7 +45,7 @@ SELECT f.ref, c.concern, c.lease_worker AS worker, c.lease_at AS since, c.lease_
 FROM file_freshness f
 JOIN file_concerns c ON c.file_id = f.id AND c.lease_token IS NOT NULL
 LEFT JOIN workers w ON w.id = c.lease_worker AND w.beat_at > mlm_now() - make_interval(secs => %(life)s)
-WHERE f.served < f.ordered ORDER BY c.lease_at, f.id
+WHERE f.served < f.ordered AND c.concern = ANY(%(active)s) ORDER BY c.lease_at, f.id
 """
 
 
@@ -102,6 +102,7 @@ def backlog(conn: Connection, rules: Rules) -> Backlog:
     return Backlog(files.stale, files.oldest, files.as_of, files.unconfirmed, concerns)
 
 
-def leases(conn: Connection) -> list[HeldLease]:
+def leases(conn: Connection, rules: Rules) -> list[HeldLease]:
     """Every lease that stands, the oldest first."""
-    return [HeldLease(*row) for row in conn.exec_driver_sql(_LEASES, {"life": WORKER_LIFE_S})]
+    parameters = {"active": [concern.value for concern in rules.active], "life": WORKER_LIFE_S}
+    return [HeldLease(*row) for row in conn.exec_driver_sql(_LEASES, parameters)]

@@ -70,7 +70,7 @@ class Processes:
 
     def leases(self) -> list[HeldLease]:
         with self.house.engine.begin() as conn:
-            return backlog.leases(conn)
+            return backlog.leases(conn, self.house.rules)
 
     def rows(self, query: str, **parameters: Any) -> Sequence[sa.Row[Any]]:
         with self.house.engine.begin() as conn:

@@ -24,7 +24,7 @@ def by_concern(ledger: Ledger) -> dict[str, tuple[int, int, int, int]]:
 
 def leases(ledger: Ledger) -> list[HeldLease]:
     with ledger.begin() as conn:
-        return backlog.leases(conn)
+        return backlog.leases(conn, ledger.rules)
 
 
 def listed(ledger: Ledger, **wanted: str) -> list[GivenUp]:

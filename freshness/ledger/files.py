@@ -100,16 +100,17 @@ UPDATE file_freshness SET fetching_order = ordered WHERE id = %(file_id)s AND fe
 
 
 def find(conn: Connection, file: FileRef) -> FileRow:
-    """The file that portal code means. A lead's reference still answers after MLM turned it into a loan.
+    """The file that portal code means. A lead's reference still answers after MLM turned it into a loan; a loan's as
+    soon as the portal has made its row, though the read of loan fields is yet to come that makes the lead one.
 
     Raises:
-        UnknownFile: we have no such file, or it is of the other kind.
+        UnknownFile: we have no such file, or it is of the other kind and no row of this kind stands behind it.
     """
     found = find_by_ref(conn, file.ref)
-    same = found is not None and (
-        found.kind in (None, file.kind) or (file.kind == "lead" and found.lead_id is not None)
-    )
-    if found is None or not same:
+    if found is None:
+        raise UnknownFile(file.kind, file.ref)
+    row_id = found.loan_id if file.kind == "loan" else found.lead_id
+    if found.kind not in (None, file.kind) and row_id is None:
         raise UnknownFile(file.kind, file.ref)
     return found
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection
@@ -16,6 +16,8 @@ from ..state import State
 from . import unconfirmed
 from .files import FileRef, find, find_by_ref
 from .rows import ConcernRow, FileRow, concern_rows, slice_states
+
+STILL_A_LEAD = "MLM's last answer still called it a lead: nothing has landed in the loan yet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +82,17 @@ FROM own_writes WHERE file_id = %(file_id)s ORDER BY id DESC LIMIT %(n)s
 def freshness_of(conn: Connection, rules: Rules, file: FileRef | str) -> FileStatus:
     """How fresh a file is. A plain reference number finds it whatever its kind.
 
+    A loan that the portal made of a lead holds nothing before a read of its fields has made it one here too: however
+    fresh the lead is, the loan is not.
+
     Raises:
         UnknownFile: we have no such file.
     """
-    return _status(conn, rules, _find(conn, file))
+    found = _find(conn, file)
+    status = _status(conn, rules, found)
+    if isinstance(file, FileRef) and (file.kind, found.kind) == ("loan", "lead") and status.state == State.FRESH:
+        return replace(status, state=State.UNCONFIRMED.value, since=None, why=STILL_A_LEAD)
+    return status
 
 
 def story_of(conn: Connection, file: FileRef | str, rows: int = 12) -> dict[str, list[dict[str, Any]]]:

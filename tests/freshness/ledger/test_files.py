@@ -8,9 +8,9 @@ import pytest
 from simulated import ASSETS, BORROWERS, LOAN_FIELDS, Ledger, at, causes
 
 from freshness.errors import LeaseLost, UnknownFile
-from freshness.ledger import events, failures, files, imports, own_writes
+from freshness.ledger import captures, events, failures, files, imports, own_writes, status
 from freshness.ledger.commits import Committed
-from freshness.ledger.files import FileRef, Owner
+from freshness.ledger.files import FileRef, Kind, Owner
 from freshness.ledger.leases import Lease, NotNow
 from freshness.readiness import Wait
 
@@ -229,6 +229,51 @@ def test_a_lead_becomes_a_loan_with_its_receipts_and_one_order(lead: Ledger) -> 
     for ref in (FileRef("loan", "R1"), FileRef("lead", "R1")):
         with lead.begin() as conn:
             assert files.find(conn, ref).id == file["id"]
+
+
+def test_a_loan_that_the_portal_made_of_a_lead_is_written_to_and_ordered_before_its_fields_are_read(
+    lead: Ledger,
+) -> None:
+    lead.read_all(60)
+    with pytest.raises(UnknownFile):
+        lead.register()
+    lead.add_file("R1")
+    captured, under_way = lead.register(), lead.register(capture=False)
+    assert lead.leave(captured).outcome == "ordered"  # closed by the other
+    with lead.begin() as conn:
+        assert files.refresh(conn, lead.rules, LOAN).number == lead.number("ordered") + 1
+    owner = become_loan(lead, lead.lease(LOAN_FIELDS))
+    assert lead.leave(under_way).outcome == "ordered"
+    lead.read_all(60)
+    assert (lead.state(), lead.number("loan_id")) == ("fresh", owner.id)
+
+
+def test_what_a_portal_wrote_through_such_a_loan_is_captured(lead: Ledger) -> None:
+    lead.read_all(60)
+    lead.add_file("R1")
+    own_write = lead.register()
+    assert lead.leave(own_write).outcome == "capturing"
+    with lead.begin() as conn:
+        capture = captures.begin(conn, own_write)
+        assert capture is not None
+        captures.finish(conn, lead.rules, capture, at(70).isoformat())
+    assert (lead.number("captured"), lead.state()) == (at(70), "unconfirmed")
+
+
+def test_such_a_loan_is_not_fresh_however_fresh_the_lead_is(lead: Ledger) -> None:
+    lead.read_all(60)
+    lead.add_file("R1")
+
+    def state(kind: Kind) -> str:
+        with lead.begin() as conn:
+            return status.freshness_of(conn, lead.rules, FileRef(kind, "R1")).state
+
+    assert (state("lead"), state("loan")) == ("fresh", "unconfirmed")
+    lead.webhook(70)
+    assert state("loan") == "stale"
+    become_loan(lead, lead.lease(LOAN_FIELDS))
+    lead.read_all(70)
+    assert (state("lead"), state("loan")) == ("fresh", "fresh")
 
 
 def test_a_loan_is_never_called_a_lead(ledger: Ledger) -> None:

@@ -1,0 +1,128 @@
+"""Webhooks that never come, and own writes that ask for none."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+
+from mlm_client.sandbox.calls import Call
+from mlm_client.sandbox.editing import CONCERNS, touch
+
+from .house import Standing, until
+from .scene import BEFORE_S, Fault, Line, Scene, reckon, set_up
+from .watching import instant, now
+
+#: The period of the rounds, the ticks of 2 s in which the schedule acts, and the read itself.
+PERIOD_S, TICK_S, READ_S = 15.0, 2.0, 1.0
+LOST = 9
+
+WRITES, WRITE_EVERY_S = 20, 0.25
+SLICES = 9
+
+_HELD = """
+SELECT min(c.held) AS held, count(c.held) AS concerns FROM file_freshness f JOIN file_concerns c ON c.file_id = f.id
+WHERE f.ref = %(ref)s
+"""
+_HEALED = "SELECT coalesce(sum(healed), 0) FROM backstop_runs WHERE backstop = 'rounds'"
+_CAPTURED = """
+SELECT count(*) FROM own_writes w JOIN file_freshness f ON f.id = w.file_id
+WHERE f.ref = %(ref)s AND w.id > %(since)s AND w.captured_at IS NOT NULL AND w.last_error IS NULL
+"""
+_NEWEST_WRITE = "SELECT coalesce(max(id), 0) FROM own_writes"
+_IS_FRESH = "SELECT count(*) FROM file_freshness WHERE ref = %(ref)s AND served >= ordered AND confirm_at IS NULL"
+
+
+def lost(house: Standing, fault: Fault) -> Line:
+    """An edit in each concern, in files that nothing else touches, is never told: the rounds find it."""
+    with ExitStack() as stack:
+        stack.callback(house.run)
+        house.run(MLM_CONFIRM_EVERY=f"{PERIOD_S:g}")
+        files = house.refs[:LOST]
+        scene = set_up(house, stack, spared=files)
+        scene.sender.loses = lambda ref: ref in files
+        scene.load.start()
+        time.sleep(BEFORE_S)
+        healed = house.number(_HEALED)
+        seconds = max(_healed_after(house, ref, concern) for ref, concern in zip(files, CONCERNS, strict=True))
+        counted = house.number(_HEALED) - healed
+        scene.must(counted >= LOST, f"{counted} were counted as healed")
+        scene.note(f"{LOST} edits never told, {counted} healings counted")
+        reckon(scene)
+    limit_s = PERIOD_S + TICK_S + READ_S
+    return scene.line(
+        fault, f"{seconds:.1f} s", f"{PERIOD_S:g} s, a tick of {TICK_S:g} s and the read", seconds <= limit_s, seconds
+    )
+
+
+def sitting(house: Standing, fault: Fault) -> Line:
+    """Twenty own writes with capture to one file: what MLM is asked for; and for twenty without capture."""
+    with ExitStack() as stack:
+        stack.callback(house.run)
+        house.run(MLM_CONFIRM_SHARE="0", MLM_AUDIT_SHARE="0")
+        scene = set_up(house, stack)
+        ref = house.refs[1]
+        captures, stamps, slices = _sit(scene, ref)
+        scene.must(captures == WRITES, f"{captures} writes were captured")
+        house.mlm.calls.clear()
+        for _ in range(WRITES):
+            scene.must(scene.portal.write(ref, capture=False), "a write was refused")
+            scene.sender.wait_until_idle()
+            until(lambda: house.number(_IS_FRESH, ref=ref), "the file is fresh")
+        without = len(_slices(house, ref))
+        reckon(scene)
+    figure = f"{captures} captures, {stamps - captures} confirmation, {slices} slice reads; without capture {without} slice reads"
+    limit = f"{WRITES}, 1, {SLICES}; {WRITES * SLICES}"
+    return scene.line(fault, figure, limit, (captures, stamps, slices) == (WRITES, WRITES + 1, SLICES))
+
+
+def sitting_with_outsiders(house: Standing, fault: Fault) -> Line:
+    """The same while outsiders save the file too, between our save and our exit: theirs are all here in the end."""
+    with ExitStack() as stack:
+        scene = set_up(house, stack)
+        ref = house.refs[2]
+        captures, stamps, slices = _sit(scene, ref, outsiders=True)
+        theirs = len(CONCERNS)
+        reckon(scene)
+    figure = f"{theirs} edits of theirs, none missed"
+    scene.note(f"{captures} captures, {stamps - captures} confirmations, {slices} slice reads")
+    return scene.line(fault, figure if not scene.fell_short else "missed", "none missed", True)
+
+
+def _healed_after(house: Standing, ref: str, concern: str) -> float:
+    """Edit without telling; how many seconds until every concern holds the edit's stamp."""
+    version = touch(house.mlm.store, house.mlm.maker, ref, concern).version
+    began = now()
+
+    def is_here() -> bool:
+        row = house.rows(_HELD, ref=ref)[0]
+        return row.concerns == SLICES and row.held >= instant(version)
+
+    return until(is_here, f"{ref} is healed", 10 * PERIOD_S) - began
+
+
+def _sit(scene: Scene, ref: str, outsiders: bool = False) -> tuple[int, int, int]:
+    """Twenty own writes with capture, then quiet: captures made, stamps read, slices read."""
+    house = scene.house
+    newest = house.number(_NEWEST_WRITE)
+    house.mlm.calls.clear()
+    for number in range(WRITES):
+        beside = CONCERNS[number // 2 : number // 2 + 1] if outsiders and number % 2 else ()
+        scene.must(scene.portal.write(ref, beside=beside), "a write was refused")
+        time.sleep(WRITE_EVERY_S)
+    scene.sender.wait_until_idle()
+    until(lambda: house.number(_IS_FRESH, ref=ref), "the file is fresh")
+    slices = len(_slices(house, ref))
+    captures = house.number(_CAPTURED, ref=ref, since=newest)
+    return captures, len(house.mlm.calls.newest(ref=ref)) - slices, slices
+
+
+def _slices(house: Standing, ref: str) -> list[Call]:
+    """The calls for this file that asked for more than its stamp."""
+    return [call for call in house.mlm.calls.newest(ref=ref) if len(call.ids) > 1]
+
+
+FAULTS = (
+    Fault("webhook-lost", f"edits whose webhook never comes, `MLM_CONFIRM_EVERY={PERIOD_S:g}`", lost),
+    Fault("sitting", "nothing; 20 own writes with capture to one file", sitting),
+    Fault("sitting-outsiders", "nothing; 20 own writes, outsiders saving in between", sitting_with_outsiders),
+)

@@ -27,6 +27,9 @@ T = TypeVar("T")
 
 BeforeCall = Callable[[str], AbstractContextManager[object]]
 
+#: Makes the HTTP client that all calls go through.
+Connect = Callable[[Timeouts], httpx.Client]
+
 #: A file's reference among its fields, whatever the parameter that asks by it is called (seen).
 REFERENCE_FIELD = "sLRefNm"
 
@@ -56,9 +59,9 @@ class MlmConfig:
 class _Wire:
     """What a process holds open: the pool of connections, the ticket, zeep's proxy."""
 
-    def __init__(self, config: MlmConfig, clock: Clock) -> None:
+    def __init__(self, config: MlmConfig, clock: Clock, connect: Connect) -> None:
         timeouts = Timeouts(config.connect_s, config.read_s, config.whole_s)
-        self.http: httpx.Client = pool(timeouts)
+        self.http: httpx.Client = connect(timeouts)
         self.exchange = Exchange(self.http, timeouts, clock)
         self.tickets = Tickets(self.exchange, config.token_url, config.client_id, config.client_secret)
         self.transport = MlmTransport(self.exchange)
@@ -99,9 +102,11 @@ class MlmClient:
         config: MlmConfig,
         clock: Clock = time.monotonic,
         before_call: BeforeCall | None = None,
+        connect: Connect = pool,
     ) -> None:
         self._config = config
         self._clock = clock
+        self._connect = connect
         self._before_call: BeforeCall = before_call or (lambda operation: nullcontext())
         self._lock = threading.Lock()
         self._wire: _Wire | None = None
@@ -156,7 +161,7 @@ class MlmClient:
         wire = self._wire
         if wire is None:
             with self._lock:
-                wire = self._wire = self._wire or _Wire(self._config, self._clock)
+                wire = self._wire = self._wire or _Wire(self._config, self._clock, self._connect)
         return wire
 
     def _call(self, operation: str, ref: str | None, read: Callable[[str | None], T], **arguments: Any) -> T:

@@ -13,17 +13,13 @@ from contextlib import ExitStack
 
 import psycopg
 import pytest
-import redis
 import sqlalchemy as sa
+from databases import DATABASE, FIELD_KEYS, REDIS, TEMPLATE, create, database, drop, emptied_redis, url_of
 from hypothesis import settings as hypothesis_settings
-from psycopg import sql
 
 from console.embedded import embedded
 from freshness.settings import SETTINGS
 from migrations.upgrade import driver_url, upgrade
-
-DATABASE, REDIS = "MLM_TEST_DATABASE_URL", "MLM_TEST_REDIS_URL"
-TEMPLATE = "MLM_TEST_TEMPLATE"  # set by us: the migrated database that each test's is copied from
 
 #: As the one stored value stands once a webhook's stamp has equalled a read's. Until then every entry orders, and
 #: nothing else about the guard would show. `empty_database_url` is without it.
@@ -48,10 +44,10 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ[DATABASE], os.environ[REDIS] = servers.database_url, servers.redis_url
     os.environ[TEMPLATE] = f"mlm_test_{os.getpid()}"
     admin = stack.enter_context(psycopg.connect(servers.database_url, autocommit=True))
-    _create(admin, os.environ[TEMPLATE])
-    stack.callback(_drop, admin, os.environ[TEMPLATE])
-    upgrade(_url_of(os.environ[TEMPLATE]))
-    with psycopg.connect(_url_of(os.environ[TEMPLATE])) as template:
+    create(admin, os.environ[TEMPLATE])
+    stack.callback(drop, admin, os.environ[TEMPLATE])
+    upgrade(url_of(os.environ[TEMPLATE]))
+    with psycopg.connect(url_of(os.environ[TEMPLATE])) as template:
         template.execute(CALIBRATED)
 
 
@@ -64,19 +60,15 @@ def _admin() -> Iterator[psycopg.Connection]:
 @pytest.fixture
 def database_url(_admin: psycopg.Connection) -> Iterator[str]:
     """A database of this test's own, migrated and empty; dropped afterwards, whoever is still connected."""
-    name = f"{os.environ[TEMPLATE]}_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
-    _create(_admin, name, template=os.environ[TEMPLATE])
-    yield _url_of(name)
-    _drop(_admin, name)
+    with database(_admin, "test") as url:
+        yield url
 
 
 @pytest.fixture
 def empty_database_url(_admin: psycopg.Connection) -> Iterator[str]:
     """A database without any table, for tests of the migrations themselves."""
-    name = f"{os.environ[TEMPLATE]}_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}_empty"
-    _create(_admin, name)
-    yield _url_of(name)
-    _drop(_admin, name)
+    with database(_admin, "empty", template="template0") as url:
+        yield url
 
 
 @pytest.fixture
@@ -90,11 +82,7 @@ def engine(database_url: str) -> Iterator[sa.Engine]:
 @pytest.fixture
 def redis_url() -> str:
     """A logical database of this worker's own, emptied for this test."""
-    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) + 1
-    url = f"{os.environ[REDIS].rpartition('/')[0]}/{number}"
-    with redis.Redis.from_url(url) as client:
-        client.flushdb()
-    return url
+    return emptied_redis()
 
 
 @pytest.fixture
@@ -103,7 +91,7 @@ def environment(database_url: str, redis_url: str) -> dict[str, str]:
     return {
         "DATABASE_URL": database_url,
         "REDIS_URL": redis_url,
-        "FIELD_KEYS": "dGhpcyBpcyBhIGtleSBmb3IgdGVzdHMgb25seSwgMzI=",
+        "FIELD_KEYS": FIELD_KEYS,
     }
 
 
@@ -111,16 +99,3 @@ def _forget_the_callers_settings() -> None:
     for setting in SETTINGS:
         os.environ.pop(setting.name, None)
         os.environ.pop(f"{setting.name}_FILE", None)
-
-
-def _url_of(database: str) -> str:
-    return sa.make_url(os.environ[DATABASE]).set(database=database).render_as_string(hide_password=False)
-
-
-def _create(admin: psycopg.Connection, name: str, template: str = "template0") -> None:
-    _drop(admin, name)
-    admin.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template)))
-
-
-def _drop(admin: psycopg.Connection, name: str) -> None:
-    admin.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))

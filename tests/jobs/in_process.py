@@ -134,14 +134,17 @@ class InProcess:
                 self.clerk.hydrate_concern(ring.file_id, ring.concern)
 
     def settle(self, within_s: float = 300.0) -> None:
-        """Sweep and work, two seconds apart, until no file is stale. Backstops do nothing meanwhile."""
-        for _ in range(int(within_s / 2)):
+        """Sweep and work until no file is stale: two seconds apart, ten after half a minute. No backstop ticks."""
+        waited_s = 0
+        while waited_s < within_s:
             self.work()
             self.sweeper.ring_what_is_due()
             self.work()
             if not self.rows("SELECT FROM file_freshness WHERE served < ordered"):
                 return
-            self.later(2)
+            step_s = 2 if waited_s < 30 else 10
+            self.later(step_s)
+            waited_s += step_s
         raise AssertionError(f"still stale: {self.rows('SELECT ref FROM file_freshness WHERE served < ordered')}")
 
     def rounds(self) -> list[int]:

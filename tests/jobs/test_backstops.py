@@ -10,8 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
-from in_process import InProcess
+import sqlalchemy as sa
+from databases import FIELD_KEYS, database, emptied_redis
+from in_process import APP_CODE, InProcess
 from sqlalchemy.exc import ProgrammingError
 from whole_house import until
 
@@ -24,20 +27,52 @@ from mlm_client.sandbox.server import SandboxServer
 
 ROOT = Path(__file__).parents[2]
 ONE, TWO, THREE = "R000001", "R000002", "R000003"
+SEED = 7
 
 
-@pytest.fixture
-def mlm() -> Iterator[SandboxServer]:
-    with SandboxServer(files=4, seed=7) as server:
+@pytest.fixture(scope="module")
+def _mlm() -> Iterator[SandboxServer]:
+    with SandboxServer(files=4, seed=SEED) as server:
         yield server
 
 
+@pytest.fixture(scope="module")
+def _imported(_admin: psycopg.Connection, _mlm: SandboxServer) -> Iterator[tuple[str, dt.datetime]]:
+    """The name of a database with two files, to be copied for each test, and when they were imported into it."""
+    with database(_admin, "imported") as url:
+        environment = {"DATABASE_URL": url, "REDIS_URL": emptied_redis(), "FIELD_KEYS": FIELD_KEYS}
+        house = InProcess(environment, _mlm)
+        house.import_(ONE, TWO)
+        house.close()
+        yield sa.make_url(url).database or "", house.now()
+
+
 @pytest.fixture
-def here(environment: dict[str, str], mlm: SandboxServer) -> Iterator[InProcess]:
+def database_url(_admin: psycopg.Connection, _imported: tuple[str, dt.datetime]) -> Iterator[str]:
+    """A database of this test's own, with the two files that were imported."""
+    with database(_admin, "of_two_files", template=_imported[0]) as url:
+        yield url
+
+
+@pytest.fixture
+def mlm(_mlm: SandboxServer) -> Iterator[SandboxServer]:
+    """The MLM that they were imported from: its files, knobs, chance and list as they were then."""
+    backup = _mlm.store.back_up()
+    _mlm.maker.random.seed(SEED)
+    _mlm.dials.random.seed(SEED)
+    yield _mlm
+    _mlm.dials.reset()
+    _mlm.store.roll_back(backup)
+    for ref in _mlm.store.refs():
+        _mlm.service.modified.clear(APP_CODE, _mlm.store.newest(ref).content.number)
+    _mlm.calls.clear()
+
+
+@pytest.fixture
+def here(environment: dict[str, str], mlm: SandboxServer, _imported: tuple[str, dt.datetime]) -> Iterator[InProcess]:
     """A house whose two files are fresh, and have been for an hour and more."""
     here = InProcess(environment, mlm)
-    here.import_(ONE, TWO)
-    here.later(4000)
+    here.go_to(_imported[1] + dt.timedelta(seconds=4000))
     yield here
     here.close()
 
@@ -640,8 +675,8 @@ class TestCalibration:
         here.deliver()
         here.settle()
         mlm.dials.patch(webhook_shift_s=shift_h * 3600.0)
-        here.rows("UPDATE stamp_calibration SET unlike = 97")
-        for _ in range(3):
+        here.rows("UPDATE stamp_calibration SET unlike = 98")
+        for _ in range(2):
             assert calibration_of(here).holds
             here.edit(ONE)
             here.deliver()

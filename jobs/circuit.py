@@ -6,6 +6,9 @@ about MLM, and the state for whoever shows it. What it holds to:
 * It opens when, since the last call that MLM answered, `failures` calls have failed that asked for `files` different
   files or more, no two in a row further apart than `memory_s`. So one flaky file never opens it, nor do two. A
   failure before anything was asked (no connection, no sign-in) is nobody's but MLM's and counts as a file of its own.
+* Failures of fewer files prove nothing: those may be bad, or nobody asks for others while MLM is away. So from
+  `doubtful` failures on the sweep has others asked for their stamps (`in_doubt`), once in `doubt_every_s`. If one is
+  answered, the failures are forgotten; if none is, they are of enough files.
 * A 429 opens it at once: it is never about one file. A `Retry-After` is honoured, up to `longest_asked_s`.
 * A refused sign-in opens it at once (accounts lock), with windows of its own.
 * While it is open every call is refused at once (`MlmAway`). When the window is over the next call leaves, as the
@@ -15,7 +18,8 @@ about MLM, and the state for whoever shows it. What it holds to:
   denied* or *in use* are answers.
 
 Keys in Redis: `mlm:circuit` (while open: since when, why, until when), `mlm:circuit:failed` (failures since the last
-answer, by file). `FLUSHALL` closes the circuit, and the next few failures open it again.
+answer, by file), `mlm:circuit:doubted` (others were asked for lately). `FLUSHALL` closes the circuit, and the next few
+failures open it again.
 """
 
 from __future__ import annotations
@@ -28,8 +32,8 @@ import redis
 
 from mlm_client.errors import FileBusy, MlmError, Retry, SignInAgain, SignInFailed, Throttled
 
-#: The open circuit, and the failures since the last answer.
-OPEN_KEY, FAILED_KEY = "mlm:circuit", "mlm:circuit:failed"
+#: The open circuit, the failures since the last answer, and that other files were asked for lately.
+OPEN_KEY, FAILED_KEY, DOUBTED_KEY = "mlm:circuit", "mlm:circuit:failed", "mlm:circuit:doubted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,8 @@ class CircuitRules:
 
     failures: int = 5
     files: int = 3
+    doubtful: int = 3
+    doubt_every_s: float = 30.0
     memory_s: float = 60.0
     first_s: float = 1.0
     longest_s: float = 30.0
@@ -134,6 +140,32 @@ def circuit_state(client: redis.Redis) -> CircuitState:
         _instant(open_["probe_at"]),
         int(open_["failures"]),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """Calls have failed, of too few files to tell whether that is MLM. `failed` are these; so many `others` are to be
+    asked for."""
+
+    failed: tuple[str, ...]
+    others: int
+
+
+def in_doubt(client: redis.Redis, rules: CircuitRules = CircuitRules()) -> Doubt | None:
+    """Whether other files are to be asked for now. Said to one who asks, and to nobody for a while after.
+
+    Raises:
+        redis.RedisError: Redis is away.
+    """
+    with client.pipeline() as pipe:
+        pipe.hgetall(FAILED_KEY)
+        (said,) = pipe.execute()
+    failed = {name.decode(): int(count) for name, count in said.items()}
+    if sum(failed.values()) < rules.doubtful or len(failed) >= rules.files:
+        return None
+    if not client.set(DOUBTED_KEY, 1, nx=True, px=round(rules.doubt_every_s * 1000)):
+        return None
+    return Doubt(tuple(failed), max(rules.files - len(failed), rules.failures - sum(failed.values())))
 
 
 def _instant(micros: str) -> dt.datetime:

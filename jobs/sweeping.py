@@ -17,7 +17,7 @@ from freshness.rules import Rules
 
 from .bell import depth
 from .broker import Queue
-from .circuit import circuit_state
+from .circuit import circuit_state, in_doubt
 
 log = structlog.get_logger()
 
@@ -55,8 +55,9 @@ class Sweep:
     def ring_what_is_due(self) -> None:
         """Bells for stale concerns that are due, for captures that wait, for files to confirm, for abandoned writes.
 
-        While MLM is away, or Redis is, nothing that calls MLM is rung for. When the circuit is to be probed, one is:
-        drawn by lot, so that a file whose calls always fail cannot be every probe.
+        While calls fail, but of so few files that it may be their fault, others are asked for (`circuit`). While MLM
+        is away, or Redis is, nothing that calls MLM is rung for. When the circuit is to be probed, one is: drawn by
+        lot, so that a file whose calls always fail cannot be every probe.
         """
         with self.engine.begin() as conn:
             rings = [file_ring(file_id) for file_id in own_writes.end_abandoned(conn)]
@@ -65,6 +66,7 @@ class Sweep:
             rings += self._calls_due(waiting)
             with self.engine.begin() as conn:
                 rings += confirmations.due(conn, self.rules)
+            rings += self._others_in_doubt()
         elif circuit == "half-open":
             rings += self._one_call()
         self.bell(rings)
@@ -109,6 +111,17 @@ class Sweep:
             return [self.lot.choice(due)]
         with self.engine.begin() as conn:
             return confirmations.due(conn, self.rules, limit=1)
+
+    def _others_in_doubt(self) -> list[Ring]:
+        """Rings for files that have not failed, if calls do, and it may be MLM that is away."""
+        try:
+            doubt = in_doubt(self.client)
+        except redis.RedisError:
+            return []
+        if doubt is None:
+            return []
+        with self.engine.begin() as conn:
+            return confirmations.others(conn, doubt.failed, doubt.others)
 
     def _look(self) -> tuple[str, int]:
         """The circuit's state, and how many slices wait in the queue; `unknown` if Redis cannot be asked."""

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection
@@ -43,6 +44,11 @@ SELECT f.id, f.unconfirmed_since, f.confirmations, greatest(
 ) AS active_at, mlm_now() AS now
 FROM file_freshness f WHERE f.confirm_at <= mlm_now()
 ORDER BY f.confirm_at LIMIT %(limit)s FOR NO KEY UPDATE OF f SKIP LOCKED
+"""
+
+_OTHERS = """
+SELECT id FROM file_freshness WHERE deleted_at IS NULL AND mark IS NOT NULL AND ref <> ALL(%(failed)s::text[])
+ORDER BY round_at DESC LIMIT %(limit)s
 """
 
 _NEXT = """
@@ -87,6 +93,12 @@ def due(conn: Connection, rules: Rules, limit: int = 100) -> list[Ring]:
         _put_off(conn, row.id, row.now + dt.timedelta(seconds=again_s), min(row.confirmations + 1, 100))
         rings.append(Ring(Work.CONFIRM, row.id))
     return rings
+
+
+def others(conn: Connection, failed: Sequence[str], limit: int) -> list[Ring]:
+    """Rings to confirm files other than these, those that MLM answered for last: to see whether it answers at all."""
+    rows = conn.exec_driver_sql(_OTHERS, {"failed": list(failed), "limit": limit})
+    return [Ring(Work.CONFIRM, row.id) for row in rows]
 
 
 def begin(conn: Connection, file_id: int) -> Asking | None:

@@ -48,6 +48,7 @@ def edited(house: WholeHouse) -> Iterator[None]:
         outsiders.join()
 
 
+@pytest.mark.slow  # three real windows of the circuit; test_circuit_work holds the rest of it step by step
 def test_an_mlm_that_is_away_is_probed_once_a_window_and_all_is_current_again_after(house: WholeHouse) -> None:
     house.import_(*REFS)
     with edited(house):

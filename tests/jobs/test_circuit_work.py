@@ -11,9 +11,11 @@ from collections.abc import Iterator, Sequence
 from random import Random
 from typing import Any
 
+import psycopg
 import pytest
 import redis
 import sqlalchemy as sa
+from databases import FIELD_KEYS, database, emptied_redis
 from hands import PATIENCE_S
 from structlog.testing import capture_logs
 
@@ -104,19 +106,44 @@ class Worker:
         self.queue.extend(ring for ring in rings if not ring.delay_s)
 
 
-@pytest.fixture
-def mlm() -> Iterator[SandboxServer]:
+@pytest.fixture(scope="module")
+def _mlm() -> Iterator[SandboxServer]:
     with SandboxServer(files=len(REFS)) as server:
         yield server
 
 
+@pytest.fixture(scope="module")
+def _imported(_admin: psycopg.Connection, _mlm: SandboxServer) -> Iterator[str]:
+    """The name of a database whose files are fresh, to be copied for each test."""
+    with database(_admin, "fresh_files") as url:
+        environment = {"DATABASE_URL": url, "REDIS_URL": emptied_redis(), "FIELD_KEYS": FIELD_KEYS}
+        worker = Worker(environment, _mlm)
+        worker.order(*REFS)
+        worker.rests()
+        worker.house.engine.dispose()
+        yield sa.make_url(url).database or ""
+
+
+@pytest.fixture
+def database_url(_admin: psycopg.Connection, _imported: str) -> Iterator[str]:
+    """A database of this test's own, with the files that were imported."""
+    with database(_admin, "of_fresh_files", template=_imported) as url:
+        yield url
+
+
+@pytest.fixture
+def mlm(_mlm: SandboxServer) -> Iterator[SandboxServer]:
+    """The MLM that they were imported from; no test here edits in it."""
+    yield _mlm
+    _mlm.dials.reset()
+
+
 @pytest.fixture
 def worker(environment: dict[str, str], mlm: SandboxServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Worker]:
-    """A worker whose files are fresh. It asks Redis each time, so that a test need not wait for it to ask again."""
+    """A worker that has signed in, and whose files are fresh. It asks Redis each time, so that nobody need wait."""
     monkeypatch.setattr(pacing, "REMEMBERED_S", 0.0)
     worker = Worker(environment, mlm)
-    worker.order(*REFS)
-    worker.rests()
+    worker.house.slices.mlm.list_modified("any")
     mlm.calls.clear()
     yield worker
     worker.house.engine.dispose()

@@ -30,7 +30,7 @@ def explore(engine: Engine, *, examples: int, steps: int) -> None:
 
 
 def test_the_ledger_holds_what_must_hold(engine: Engine) -> None:
-    explore(engine, examples=40, steps=25)
+    explore(engine, examples=16, steps=25)
 
 
 @pytest.mark.slow

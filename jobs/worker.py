@@ -68,9 +68,13 @@ class WorkerProcess:
         """Work until SIGTERM or SIGINT (a second one exits at once), or until Redis is lost. Returns the exit code.
 
         0: stopped as told; running jobs were let finish, fetched ones handed back. 1: Redis was lost; start again.
+        Where Redis is not there yet it waits: who has fetched nothing has nothing to lose by that, and work begins
+        with Redis, not after the pause of whoever would start us again.
         """
         signal.signal(signal.SIGTERM, self._on_signal)
         signal.signal(signal.SIGINT, self._on_signal)
+        if not self._redis_comes():
+            return 0
         self.start()
         while not self.stop.wait(LOOK_MS / 1000):
             if self._broker.lost.is_set():
@@ -103,6 +107,17 @@ class WorkerProcess:
         self._ended.set()
         self._listener.stop()
         self._ticking.join(TICK_S)  # or a beat might follow the word that we have ended
+
+    def _redis_comes(self) -> bool:
+        """Wait until Redis answers; False if we are told to stop before it does."""
+        while not self.stop.is_set():
+            try:
+                self._broker.client.ping()
+            except redis.RedisError as error:
+                log.warning("worker.waits_for_redis", error=type(error).__name__)
+            else:
+                return True
+        return False
 
     def _tick(self) -> None:
         while not self._ended.wait(TICK_S):

@@ -26,7 +26,7 @@ from jobs.worker import WorkerProcess
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 
-Spawn = Callable[[str], subprocess.Popen[bytes]]
+Spawn = Callable[..., subprocess.Popen[bytes]]
 
 
 @pytest.fixture
@@ -34,9 +34,10 @@ def spawn() -> Iterator[Spawn]:
     """Starts worker processes, and kills those that still run at the end."""
     started: list[subprocess.Popen[bytes]] = []
 
-    def start(redis_url: str) -> subprocess.Popen[bytes]:
+    def start(redis_url: str, stdout: int | None = None) -> subprocess.Popen[bytes]:
         env = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{HERE}"}
-        started.append(subprocess.Popen([sys.executable, str(HERE / "worker_child.py"), redis_url], env=env))
+        command = [sys.executable, "-u", str(HERE / "worker_child.py"), redis_url]
+        started.append(subprocess.Popen(command, env=env, stdout=stdout))
         return started[-1]
 
     yield start
@@ -221,3 +222,20 @@ def test_a_worker_that_lost_redis_exits_to_be_started_again(spawn: Spawn) -> Non
         _until(lambda: connect(servers.redis_url).pubsub_numsub("mlm:work")[0][1] == 1)
 
     assert worker.wait(30) == 1
+
+
+def test_a_worker_that_finds_no_redis_begins_when_it_comes(spawn: Spawn) -> None:
+    """It need not be started again, which whoever does so puts off longer each time."""
+    with embedded(durable=False, database_url="postgresql://unused", redis_url=None) as servers:
+        assert servers.valkey is not None
+        servers.valkey.stop()
+        worker = spawn(servers.redis_url, stdout=subprocess.PIPE)
+        assert worker.stdout is not None
+        assert any(b"worker.waits_for_redis" in line for line in worker.stdout)
+
+        servers.valkey.start()
+        make_bell(make_broker(servers.redis_url))([Ring(Work.CONFIRM, 1)])
+
+        assert _patient(servers.redis_url).blpop(["test:began"], timeout=PATIENCE_S)
+        worker.kill()
+        worker.communicate()

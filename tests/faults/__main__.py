@@ -1,4 +1,4 @@
-"""`python -m tests.faults [--json] [--write] [--logs DIRECTORY] [--away-s 300] [fault …]`: all faults, or those named, in turn."""
+"""`python -m tests.faults [--json] [--write] [--logs DIRECTORY] [--away-s S] [fault …]`: all faults, or those named."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import traceback
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import IO
 
 from console.processes import ended_by_signals
 
@@ -73,7 +72,7 @@ class Faults:
         self._say("building the house, importing its files …")
         directory = self._logs or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         directory.mkdir(parents=True, exist_ok=True)
-        log: IO[str] = stack.enter_context((directory / f"house-{time.time():.0f}.log").open("w"))
+        log = stack.enter_context((directory / f"house-{time.time():.0f}.log").open("w"))
         house = stack.enter_context(standing(log))
         rest(house)
         return house
@@ -83,7 +82,7 @@ class Faults:
         began = time.monotonic()
         try:
             line = fault.run(house, fault)
-        except Exception as error:  # a fault that cannot be measured fell short; the others are measured all the same
+        except Exception as error:  # noqa: BLE001  (what cannot be measured fell short; the others are measured)
             traceback.print_exc()
             line = Line(fault.name, fault.struck, "none", "–", False, short=[f"{type(error).__name__}: {error}"])
         self._say(f"{report.in_full(line)}\n  took {time.monotonic() - began:.0f} s")

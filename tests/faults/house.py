@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, TextIO
 
 import httpx
 import redis
@@ -40,8 +40,8 @@ FILES = 200
 LATENCY_MS = 20.0
 RESOLUTION_S = 0.004
 
-#: What the house runs with where a fault does not say otherwise. Quiet and time limits are shorter than the defaults, so
-#: that a run does not last an hour; each figure that hangs on one says so.
+#: What the house runs with where a fault does not say otherwise. Quiet and time limits are shorter than the defaults,
+#: so that a run does not last an hour.
 SETTINGS_OF_THE_RUN = {
     "MLM_RATE": "400",
     "MLM_STAMP_RESOLUTION": str(RESOLUTION_S),
@@ -79,8 +79,9 @@ def until(holds: Callable[[], object], what: str, within_s: float = 60.0, every_
 class Standing:
     """The house while it stands."""
 
-    def __init__(self, servers: Servers, mlm: SandboxServer, directory: Path, log: IO[str]) -> None:
-        assert servers.postgresql is not None and servers.valkey is not None
+    def __init__(self, servers: Servers, mlm: SandboxServer, directory: Path, log: TextIO) -> None:
+        assert servers.postgresql is not None
+        assert servers.valkey is not None
         self.postgresql: PostgreSQL = servers.postgresql
         self.valkey: Valkey = servers.valkey
         self.mlm = mlm
@@ -211,7 +212,7 @@ class Standing:
 
 
 @contextmanager
-def standing(log: IO[str]) -> Iterator[Standing]:
+def standing(log: TextIO) -> Iterator[Standing]:
     """A house that stands, its files imported, for as long as the block runs. All of it ends with the block."""
     with embedded() as servers, SandboxServer(files=FILES, seed=7) as mlm:
         assert servers.postgresql is not None

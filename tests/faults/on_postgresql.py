@@ -18,7 +18,9 @@ FULL_S = 4.0
 #: How many seconds PostgreSQL is away before and after the disk is full.
 BESIDE_S = 3.0
 
-_CUT = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname IS NOT NULL"
+_CUT = """
+SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname IS NOT NULL
+"""
 
 
 def restarted(scene: Scene) -> float:

@@ -38,7 +38,8 @@ WHERE w.pid <> %(pid)s AND r.id > %(since)s AND r.outcome = 'landed'
 _NEWEST_RUN = "SELECT coalesce(max(id), 0) FROM slice_runs"
 
 _AT_WORK_ON = """
-SELECT c.lease_worker FROM file_concerns c JOIN file_freshness f ON f.id = c.file_id JOIN workers w ON w.id = c.lease_worker
+SELECT c.lease_worker
+FROM file_concerns c JOIN file_freshness f ON f.id = c.file_id JOIN workers w ON w.id = c.lease_worker
 WHERE f.ref = %(ref)s AND c.lease_token IS NOT NULL AND w.beat_at > mlm_now() - interval '6 seconds'
 """
 
@@ -167,8 +168,6 @@ FAULTS = (
     under_load("worker-killed", "a worker killed (SIGKILL) amid its slices", 10, worker_killed),
     under_load("receiver-killed", "the receiver killed in the transaction of a batch", 10, receiver_killed),
     under_load("scheduler-killed", "a scheduler killed, the other frozen", 10, scheduler_killed),
-    under_load(
-        "worker-frozen", f"a worker frozen for {FROZEN_S:g} s, past its leases' life, and resumed", 10, worker_frozen
-    ),
+    under_load("worker-frozen", f"a worker frozen for {FROZEN_S:g} s, and resumed", 10, worker_frozen),
     Fault("worker-poisoned", "for a minute, every worker that begins a slice of one file is killed", worker_poisoned),
 )

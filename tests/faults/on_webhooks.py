@@ -70,7 +70,8 @@ def sitting(house: Standing, fault: Fault) -> Line:
             until(lambda: house.number(_IS_FRESH, ref=ref), "the file is fresh")
         without = len(_slices(house, ref))
         reckon(scene)
-    figure = f"{captures} captures, {stamps - captures} confirmation, {slices} slice reads; without capture {without} slice reads"
+    asked = f"{captures} captures, {stamps - captures} confirmation, {slices} slice reads"
+    figure = f"{asked}; without capture {without} slice reads"
     limit = f"{WRITES}, 1, {SLICES}; {WRITES * SLICES}"
     return scene.line(fault, figure, limit, (captures, stamps, slices) == (WRITES, WRITES + 1, SLICES))
 
@@ -95,7 +96,7 @@ def _healed_after(house: Standing, ref: str, concern: str) -> float:
 
     def is_here() -> bool:
         row = house.rows(_HELD, ref=ref)[0]
-        return row.concerns == SLICES and row.held >= instant(version)
+        return bool(row.concerns == SLICES and row.held >= instant(version))
 
     return until(is_here, f"{ref} is healed", 10 * PERIOD_S) - began
 

@@ -1,13 +1,13 @@
 """Is every file current yet, does any claim to be, is anything missing.
 
-**Current**, the figure of most faults. The load goes on, so that "equal to MLM" is never true of all files at one instant.
-What is measured instead is each file's catching up with the fault's end: a file is current once every one of its nine
-concerns holds a stamp at least that of the newest outsider's save up to the fault's end (announced before or during
-the fault, answered or not). The figure is the time from the fault's end to the last file's being current. The stamps are
-the ledger's own claim, so each file that had to catch up is then compared value by value: every concern must show
-what MLM had at the fault's end or at a later save. (Two things are left out of that, as the load goes on: borrowers of a file
-with an own write since, which show its local half beside what was read before it; and links to rows of another concern,
-which may be read at another save.)
+**Current**, the figure of most faults. The load goes on, so that "equal to MLM" is never true of all files at one
+instant. What is measured instead is each file's catching up with the fault's end: a file is current once every one of
+its nine concerns holds a stamp at least that of the newest outsider's save up to the fault's end (announced before or
+during the fault, answered or not). The figure is the time from the fault's end to the last file's being current. The
+stamps are the ledger's own claim, so each file that had to catch up is then compared value by value: every concern must
+show what MLM had at the fault's end or at a later save. (Two things are left out of that, as the load goes on:
+borrowers of a file with an own write since, which show its local half beside what was read before it; and links to rows
+of another concern, which may be read at another save.)
 
 **Lies.** During the whole fault files are picked at random, several a second: one that calls itself fresh in the same
 snapshot of the database in which its newest change's receipt stands must be equal to MLM value by value.

@@ -15,8 +15,9 @@ from jobs.broker import connect
 from jobs.circuit import CircuitState, circuit_state
 from jobs.inspecting import Fetched, Inspection, inspect
 
+from . import away
 from .cells import second, span
-from .output import cell, say, table
+from .output import say, table
 
 if TYPE_CHECKING:
     from jobs.house import House
@@ -77,8 +78,8 @@ def tell(seen: Seen) -> None:
         rows = [{**asdict(each), "oldest_waits": None if s is None else _seconds(s)} for each, s in waits]
         table(rows, ("queue", "waiting", "delayed", "in_flight", "dead", "oldest_waits"))
         _tell_of_dead_bells(seen.queues)
-    if seen.circuit is not None and seen.circuit.state != "closed":
-        say(f"MLM is away since {cell(seen.circuit.since)}; one call at a time tries.\n  {seen.circuit.why}\n")
+    if is_away := away.told(seen.circuit):
+        say(f"{is_away}\n")
     _tell_of_files(seen)
     if seen.behind.concerns:
         table(map(_concern(seen.behind.as_of), seen.behind.concerns), _CONCERN)

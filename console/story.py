@@ -15,7 +15,7 @@ from rich.text import Text
 from freshness.ledger.status import ConcernStatus, FileStatus
 
 from .cells import decision, millisecond, second, served_after, span
-from .output import ENDLESS, cell
+from .output import ENDLESS, cell, plain
 
 Story = Mapping[str, Sequence[Mapping[str, Any]]]
 
@@ -23,10 +23,10 @@ COLOURS = {"fresh": "green", "unconfirmed": "yellow", "unstamped": "yellow"}  # 
 MOST_ROWS = 5
 
 
-def tell(status: FileStatus, story: Story, living_workers: int, calibrated: bool) -> None:
-    """Print it. Colours only on a terminal; times are UTC."""
+def tell(status: FileStatus, story: Story, living_workers: int, calibrated: bool, away: str | None) -> None:
+    """Print it. Colours only on a terminal; times are UTC. `away` says that MLM is, and is told if anything waits."""
     console = Console(width=None if sys.stdout.isatty() else ENDLESS, highlight=False, soft_wrap=False)
-    for line in _head(status, living_workers):
+    for line in _head(status, living_workers, away):
         console.print(line)
     if not calibrated:
         console.print(Text("No webhook's stamp has equalled a read's yet: every webhook orders.", style="yellow"))
@@ -48,7 +48,7 @@ def tell(status: FileStatus, story: Story, living_workers: int, calibrated: bool
             console.print(_table([shown(row) for row in rows[:MOST_ROWS]]))
 
 
-def _head(status: FileStatus, living_workers: int) -> Iterable[Text]:
+def _head(status: FileStatus, living_workers: int, away: str | None) -> Iterable[Text]:
     head = Text(f"{status.kind or 'file'} {cell(status.ref)} is ").append(status.state, style=_colour(status.state))
     if status.since:
         head.append(f" since {cell(status.since)}{_ago(status, status.since)}")
@@ -59,6 +59,8 @@ def _head(status: FileStatus, living_workers: int) -> Iterable[Text]:
         yield Text(why)
     if status.state == "stale" and not living_workers:
         yield Text("No worker is running: nothing is read until `freshness worker` runs.", style="red")
+    if away and status.state != "fresh":
+        yield Text(plain(away, keep="\n"), style="red")
     if status.confirm_at and status.state != "stale":
         yield Text(f"To be confirmed at {cell(status.confirm_at)}.")
     stamps = {"mark": status.mark, "wanted": status.wanted, "captured": status.captured}

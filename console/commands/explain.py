@@ -19,7 +19,8 @@ def command(ref: str, as_json: bool) -> None:
     """Say why a file is stale, on one screen; or that it is fresh, and as of which stamp of MLM's.
 
     Then each of its concerns, and what happened to it lately: orders, runs of slices, receipts, own writes. --json
-    is what GET /api/v1/…/freshness answers, with these trails beside it, and whether stamps are calibrated.
+    is what GET /api/v1/…/freshness answers, with these trails beside it, whether stamps are calibrated, and the
+    circuit, which is open while MLM is away (null if Redis cannot be asked).
     """
     house = open_house("DATABASE_URL")
     with house.engine.begin() as conn:
@@ -27,9 +28,14 @@ def command(ref: str, as_json: bool) -> None:
         story = status.story_of(conn, ref)
         living = workers.living(conn)
         calibrated = calibration.calibration_of(conn).holds
+    from console import away
+
+    circuit, unknown = away.look(house.settings)
     if as_json:
-        lines([{**asdict(found), **story, "calibrated": calibrated}])
+        beside = {"calibrated": calibrated, "circuit": asdict(circuit) if circuit else None}
+        lines([{**asdict(found), **story, **beside}])
         return
     from console.story import tell
 
-    tell(found, story, living, calibrated)
+    not_known = f"Whether MLM is away is not known: {unknown}" if unknown else None
+    tell(found, story, living, calibrated, away.told(circuit) or not_known)

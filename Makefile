@@ -7,7 +7,7 @@ READY := .venv/.ready
 PYTEST := $(BIN)/python -m pytest -n 2 --hypothesis-profile=ci --basetemp=.freshness/tests
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo up test test-all fuzz check lint types floors bench-first clean
+.PHONY: help venv demo up test test-all faults fuzz check lint types floors bench-first clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,11 @@ test: $(READY) ## Tests, but for the slow ones; under 5 minutes on 2 cores
 test-all: $(READY) ## All tests
 	@mkdir -p .freshness
 	$(PYTEST)
+
+FAULTS ?=
+MLM_AWAY_S ?= 300
+faults: $(READY) ## Real processes killed, frozen and cut off under a running load; FAULTS="redis-flushed …" for some
+	$(BIN)/python -m tests.faults --write --away-s $(MLM_AWAY_S) $(FAULTS)
 
 RUNS ?= 1000000
 fuzz: $(READY) ## The parsers under fuzz: RUNS inputs in all and every size limit; a quarter of an hour on 2 cores

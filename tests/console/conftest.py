@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 import sqlalchemy as sa
-from forked import freshness
+from forked import run as run_forked
 from from_outside import BARE, NEWER, RULES, SEEDED, Run, argv, entry, receive
 
 from freshness.ledger import own_writes
@@ -18,7 +18,7 @@ def run(environment: dict[str, str]) -> Run:
     """Run a command on this test's servers; settings given by name win. It is forked from one that runs already."""
 
     def run(*args: str, **settings: str) -> subprocess.CompletedProcess[str]:
-        return freshness(*args, env=BARE | environment | settings)
+        return run_forked(*args, env=BARE | environment | settings)
 
     return run
 

@@ -20,7 +20,7 @@ BARE = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/")}
 
 
 def freshness(*args: str, **settings: str) -> subprocess.CompletedProcess[str]:
-    return forked.freshness(*args, env=BARE | settings)
+    return forked.run(*args, env=BARE | settings)
 
 
 def started(*args: str, **settings: str) -> subprocess.CompletedProcess[str]:

@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 import pytest
 import sqlalchemy as sa
-from forked import freshness
+from forked import run
 
 from console.demo.comparing import TABLE_OF, differences
 from console.laptop import kept_key, key_at
@@ -37,7 +37,7 @@ def command(*args: str) -> list[str]:
 
 def refused(tmp_path: Path, **settings: str) -> tuple[int, str]:
     """How it ends, and its one line, where it must not start at all."""
-    done = freshness("up", env=BARE | settings, cwd=tmp_path)
+    done = run("up", env=BARE | settings, cwd=tmp_path)
     assert done.stdout == ""
     assert done.stderr.count("\n") == 1, done.stderr
     return done.returncode, done.stderr

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from forked import Forked
 from whole_house import PATIENCE_S, ROOT, until
 
-from console import child
+from console.cli import main
 from freshness.concerns import ALL
 from freshness.ledger import backlog
 from freshness.ledger.backlog import HeldLease
@@ -42,12 +41,11 @@ class Processes:
         }
         self.mlm = mlm
         self.house = House(load(self.environment), "tests")
-        self.running: list[subprocess.Popen[bytes]] = []
+        self.running: list[Forked] = []
 
-    def start(self, *argv: str, **settings: str) -> subprocess.Popen[bytes]:
+    def start(self, *argv: str, **settings: str) -> Forked:
         """Start `freshness …`, and wait until it beats. It dies with us."""
-        command = child.command([sys.executable, "-m", "console", *argv], signal.SIGKILL)
-        process = subprocess.Popen(command, env=os.environ | self.environment | settings, cwd=ROOT)
+        process = Forked(main, argv, env=os.environ | self.environment | settings, cwd=ROOT)
         self.running.append(process)
         until(lambda: self.rows("SELECT FROM workers WHERE pid = %(pid)s", pid=process.pid), f"{argv} beats")
         return process
@@ -88,7 +86,7 @@ def processes(environment: dict[str, str]) -> Iterator[Processes]:
         processes.house.engine.dispose()
 
 
-def stop(process: subprocess.Popen[bytes]) -> int:
+def stop(process: Forked) -> int:
     process.send_signal(signal.SIGTERM)
     return process.wait(PATIENCE_S)
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +11,8 @@ from pathlib import Path
 
 import pytest
 import redis
+import worker_child
+from forked import Forked
 from hands import PATIENCE_S, Hands, broker_with
 
 from console.embedded import embedded
@@ -23,21 +23,16 @@ from jobs.broker import connect, make_broker
 from jobs.schedule import Reaper
 from jobs.worker import WorkerProcess
 
-HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
-
-Spawn = Callable[..., subprocess.Popen[bytes]]
+Spawn = Callable[..., Forked]
 
 
 @pytest.fixture
 def spawn() -> Iterator[Spawn]:
     """Starts worker processes, and kills those that still run at the end."""
-    started: list[subprocess.Popen[bytes]] = []
+    started: list[Forked] = []
 
-    def start(redis_url: str, stdout: int | None = None) -> subprocess.Popen[bytes]:
-        env = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{HERE}"}
-        command = [sys.executable, "-u", str(HERE / "worker_child.py"), redis_url]
-        started.append(subprocess.Popen(command, env=env, stdout=stdout))
+    def start(redis_url: str, log: Path | None = None) -> Forked:
+        started.append(Forked(worker_child.main, redis_url, env=os.environ, out=log))
         return started[-1]
 
     yield start
@@ -224,18 +219,17 @@ def test_a_worker_that_lost_redis_exits_to_be_started_again(spawn: Spawn) -> Non
     assert worker.wait(30) == 1
 
 
-def test_a_worker_that_finds_no_redis_begins_when_it_comes(spawn: Spawn) -> None:
+def test_a_worker_that_finds_no_redis_begins_when_it_comes(spawn: Spawn, tmp_path: Path) -> None:
     """It need not be started again, which whoever does so puts off longer each time."""
     with embedded(durable=False, database_url="postgresql://unused", redis_url=None) as servers:
         assert servers.valkey is not None
         servers.valkey.stop()
-        worker = spawn(servers.redis_url, stdout=subprocess.PIPE)
-        assert worker.stdout is not None
-        assert any(b"worker.waits_for_redis" in line for line in worker.stdout)
+        worker, log = spawn(servers.redis_url, tmp_path / "log"), tmp_path / "log"
+        _until(lambda: log.exists() and b"worker.waits_for_redis" in log.read_bytes())
 
         servers.valkey.start()
         make_bell(make_broker(servers.redis_url))([Ring(Work.CONFIRM, 1)])
 
         assert _patient(servers.redis_url).blpop(["test:began"], timeout=PATIENCE_S)
         worker.kill()
-        worker.communicate()
+        worker.wait()

@@ -19,8 +19,10 @@ from typing import Any, TypeVar
 import httpx
 import redis
 import sqlalchemy as sa
+from forked import Forked
 
-from console import child, importing
+from console import importing
+from console.cli import main
 from console.demo.comparing import Difference, differences
 from freshness.ledger.files import import_file
 from freshness.ledger.status import freshness_of
@@ -50,7 +52,7 @@ class Process:
     """A running `freshness <name>`, and where its standard output and error go."""
 
     name: str
-    popen: subprocess.Popen[bytes]
+    forked: Forked
     log: Path
 
     def logged(self) -> list[dict[str, Any]]:
@@ -63,10 +65,10 @@ class Process:
         return [each["outcome"] for each in self.logged() if each["event"] == "slice.ended"]
 
     def send(self, number: signal.Signals) -> None:
-        self.popen.send_signal(number)
+        self.forked.send_signal(number)
 
     def ended(self) -> int:
-        return self.popen.wait(PATIENCE_S)
+        return self.forked.wait(PATIENCE_S)
 
 
 class Monitor:
@@ -131,12 +133,9 @@ class WholeHouse:
     def start(self, name: str, *arguments: str) -> Process:
         """Start `freshness <name>`. It dies with us."""
         log = self._directory / f"{len(self.processes)}-{name}.log"
-        argv = child.command([sys.executable, "-m", "console", name, *arguments], signal.SIGKILL)
-        with log.open("wb") as out:
-            popen = subprocess.Popen(
-                argv, env=os.environ | self.environment, cwd=ROOT, stdout=out, stderr=out, start_new_session=True
-            )
-        self.processes.append(Process(name, popen, log))
+        log.touch()
+        forked = Forked(main, [name, *arguments], env=os.environ | self.environment, cwd=ROOT, out=log, err=log)
+        self.processes.append(Process(name, forked, log))
         return self.processes[-1]
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -146,7 +145,7 @@ class WholeHouse:
 
     def worker(self) -> Process:
         """The one worker that runs, started now if none does."""
-        if self._worker is None or self._worker.popen.poll() is not None:
+        if self._worker is None or self._worker.forked.poll() is not None:
             self._worker = self.start("worker")
         return self._worker
 
@@ -174,7 +173,7 @@ class WholeHouse:
     def id_of(self, worker: Process) -> str:
         """Who a worker is in the ledger, once it has said so."""
         query = "SELECT id FROM workers WHERE pid = %(pid)s"
-        return str(until(lambda: self.rows(query, pid=worker.popen.pid), "the worker beats")[0].id)
+        return str(until(lambda: self.rows(query, pid=worker.forked.pid), "the worker beats")[0].id)
 
     def rows(self, query: str, **parameters: Any) -> list[sa.Row[Any]]:
         with self.house.engine.begin() as conn:
@@ -268,7 +267,7 @@ class WholeHouse:
 
     def close(self) -> None:
         for each in self.processes:
-            if each.popen.poll() is None:
+            if each.forked.poll() is None:
                 each.send(signal.SIGKILL)
                 each.ended()
         self.monitor.close()

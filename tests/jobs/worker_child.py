@@ -1,4 +1,4 @@
-"""A worker process for the tests to signal and kill: `worker_child.py REDIS_URL`.
+"""A worker process for the tests to signal and kill: `main`, forked.
 
 A prompt job `file.confirm` says on the list `test:began` that it began, waits for a word on `test:go`, and says on
 `test:done` that it ended. A word on `test:stopping` says that every thread has been told to stop. The exit code is the
@@ -7,7 +7,6 @@ worker's.
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 
@@ -36,7 +35,3 @@ def main(redis_url: str) -> int:
 
     threading.Thread(target=say_that_it_stops, daemon=True).start()
     return process.run()
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))

@@ -5,25 +5,32 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import subprocess
-import sys
-import threading
-from collections.abc import Iterator, Mapping, Sequence
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
+from forked import Forked
 from running_receiver import MLM_TOKEN, OPEN, WEBHOOK
 
+from console.cli import main
+
 WITHIN_S = 60.0
-COMMAND = (sys.executable, "-m", "console", "receiver", "--port", "0")
+
+
+def listen(*options: str) -> None:
+    """`freshness receiver` at a free port."""
+    main(["receiver", "--port", "0", *options])
 
 
 @dataclass
 class Process:
     """One that listens."""
 
-    popen: subprocess.Popen[str]
+    forked: Forked
     port: int
 
     def post(self, body: Any) -> httpx.Response:
@@ -31,28 +38,38 @@ class Process:
         return httpx.post(f"http://127.0.0.1:{self.port}{WEBHOOK}", json=body, headers=headers, timeout=30)
 
     def end(self, signum: int) -> int:
-        self.popen.send_signal(signum)
-        return self.popen.wait(WITHIN_S)
+        self.forked.send_signal(signum)
+        return self.ended()
+
+    def ended(self) -> int:
+        return self.forked.wait(WITHIN_S)
 
 
 @contextlib.contextmanager
-def receiver_process(settings: Mapping[str, str], argv: Sequence[str] = COMMAND) -> Iterator[Process]:
+def receiver_process(
+    settings: Mapping[str, str], target: Callable[..., None] = listen, *args: str
+) -> Iterator[Process]:
     """Run one with these settings until the block ends; then it is killed, unless it has ended."""
-    environ = {**os.environ, **OPEN, "PYTHONPATH": os.pathsep.join(sys.path)}
-    environ |= {"REDIS_URL": os.environ["MLM_TEST_REDIS_URL"], **settings}
-    with subprocess.Popen(argv, env=environ, stderr=subprocess.PIPE, text=True) as popen:
+    environ = {**os.environ, **OPEN, "REDIS_URL": os.environ["MLM_TEST_REDIS_URL"], **settings}
+    with tempfile.TemporaryDirectory() as directory:
+        log = Path(directory, "log")
+        forked = Forked(target, *args, env=environ, err=log)
         try:
-            yield Process(popen, _port(popen))
+            yield Process(forked, _port(forked, log))
         finally:
-            popen.kill()
+            forked.kill()
+            forked.wait()
 
 
-def _port(popen: subprocess.Popen[str]) -> int:
-    """The port it listens at; what it says afterwards is read and dropped."""
-    assert popen.stderr is not None
-    for line in popen.stderr:
-        said = json.loads(line) if line.startswith("{") else {}
-        if said.get("event") == "receiver.listening":
-            threading.Thread(target=popen.stderr.read, daemon=True).start()
-            return int(said["port"])
-    raise AssertionError("it ended before it listened")
+def _port(forked: Forked, log: Path) -> int:
+    """The port it listens at, as it logs it."""
+    deadline = time.monotonic() + WITHIN_S
+    while True:
+        ended = forked.poll() is not None
+        for line in log.read_text("utf-8").splitlines(keepends=True) if log.exists() else ():
+            said = json.loads(line) if line.startswith("{") and line.endswith("\n") else {}
+            if said.get("event") == "receiver.listening":
+                return int(said["port"])
+        assert not ended, "it ended before it listened"
+        assert time.monotonic() < deadline, "it does not listen"
+        time.sleep(0.01)

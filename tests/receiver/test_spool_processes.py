@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import itertools
+import os
 import signal
-import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 import pytest
 import sqlalchemy as sa
-from receiver_process import COMMAND, WITHIN_S, Process, receiver_process
+from receiver_process import WITHIN_S, Process, listen, receiver_process
 from running_receiver import SEEDED
 
 from console.embedded import PostgreSQL
@@ -49,8 +49,9 @@ class Place:
     directory: Path
     spool: Spool
 
-    def receiver(self, argv: Sequence[str] = COMMAND) -> contextlib.AbstractContextManager[Process]:
-        return receiver_process({"DATABASE_URL": self.postgresql.url, "SPOOL_DIR": str(self.directory)}, argv)
+    def receiver(self, target: Callable[..., None] = listen, *args: str) -> contextlib.AbstractContextManager[Process]:
+        settings = {"DATABASE_URL": self.postgresql.url, "SPOOL_DIR": str(self.directory)}
+        return receiver_process(settings, target, *args)
 
     def receipts(self) -> list[tuple[str, str]]:
         with self.engine.connect() as conn:
@@ -165,28 +166,27 @@ def test_a_receiver_that_is_asked_to_stop_leaves_what_waits_to_the_next_start(pl
     assert place.receipts() == [(stamp(n), "dispatched") for n in range(3)]
 
 
-DIES = """
-import os, signal, sys
-from console.cli import main
-from receiver.spool import Spool
-done = getattr(Spool, sys.argv[1])
-def die(self, *arguments):
-    if sys.argv[2] == "after":
-        done(self, *arguments)
-    os.kill(os.getpid(), signal.SIGKILL)
-setattr(Spool, sys.argv[1], die)
-main(["receiver", "--port", "0"])
-"""
+def dies(name: str, when: str) -> None:
+    """A receiver that is killed right before, or after, it does this to its spool."""
+    done = getattr(Spool, name)
+
+    def die(self: Spool, *arguments: Any) -> None:
+        if when == "after":
+            done(self, *arguments)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    setattr(Spool, name, die)
+    listen()
 
 
 def test_a_receiver_killed_between_the_disk_and_the_answer_loses_nothing_and_sent_again_does_no_harm(
     place: Place,
 ) -> None:
-    with place.receiver([sys.executable, "-c", DIES, "put", "after"]) as process:
+    with place.receiver(dies, "put", "after") as process:
         place.postgresql.stop()
         with pytest.raises(httpx.TransportError):
             process.post(batch(1))
-        assert process.popen.wait(WITHIN_S) == -signal.SIGKILL
+        assert process.ended() == -signal.SIGKILL
     assert place.spool.depth() == Depth(waiting=1, aside=0)
     place.postgresql.start()
     with place.receiver() as process:
@@ -199,8 +199,8 @@ def test_a_receiver_killed_between_the_disk_and_the_answer_loses_nothing_and_sen
 def test_a_receiver_killed_between_a_commit_and_the_removal_decides_twice_and_does_no_harm(place: Place) -> None:
     for n in (1, 2):
         place.spool.put([Entry("R1", None, "Modified", stamp(n))], dt.datetime.now(dt.UTC))
-    with place.receiver([sys.executable, "-c", DIES, "remove", "before"]) as process:
-        assert process.popen.wait(WITHIN_S) == -signal.SIGKILL
+    with place.receiver(dies, "remove", "before") as process:
+        assert process.ended() == -signal.SIGKILL
     assert len(place.receipts()) == 2
     with place.receiver():
         place.wait_until_empty()

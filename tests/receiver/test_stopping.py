@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import sqlalchemy as sa
-from receiver_process import COMMAND, WITHIN_S, Process, receiver_process
+from receiver_process import WITHIN_S, Process, listen, receiver_process
 from running_receiver import MLM_TOKEN, NEWER, SEEDED, WEBHOOK
 
 from freshness.ledger import own_writes
@@ -52,10 +52,10 @@ def held_up(engine: sa.Engine, process: Process) -> Iterator[list[Any]]:
 def test_a_batch_under_way_is_committed_and_answered_before_the_end(own_engine: sa.Engine, database_url: str) -> None:
     with receiver_process({"DATABASE_URL": database_url}) as process:
         with held_up(own_engine, process) as answered:
-            process.popen.send_signal(signal.SIGTERM)
+            process.forked.send_signal(signal.SIGTERM)
             _wait_until_deaf(process)
-            assert process.popen.poll() is None
-        assert (answered, process.popen.wait(WITHIN_S)) == ([200], 0)
+            assert process.forked.poll() is None
+        assert (answered, process.ended()) == ([200], 0)
     assert outcomes(own_engine) == ["dispatched"]
 
 
@@ -67,11 +67,11 @@ def test_a_batch_that_is_half_read_is_read_taken_and_answered(own_engine: sa.Eng
             connection.sendall(head.encode() + b"Expect: 100-continue\r\n\r\n")
             assert b" 100 " in connection.recv(100)
             connection.sendall(body[:20])
-            process.popen.send_signal(signal.SIGTERM)
+            process.forked.send_signal(signal.SIGTERM)
             _wait_until_deaf(process)
             connection.sendall(body[20:])
             assert connection.recv(12) == b"HTTP/1.1 200"
-        assert process.popen.wait(WITHIN_S) == 0
+        assert process.ended() == 0
     assert outcomes(own_engine) == ["unknown_file"]
 
 
@@ -79,7 +79,7 @@ def test_a_batch_that_outlasts_the_grace_is_cut_off_and_leaves_nothing(
     own_engine: sa.Engine, database_url: str
 ) -> None:
     """The sender is told to try again; the process does not wait for PostgreSQL to give up."""
-    with receiver_process({"DATABASE_URL": database_url}, [*COMMAND, "--grace", "1"]) as process:
+    with receiver_process({"DATABASE_URL": database_url}, listen, "--grace", "1") as process:
         with held_up(own_engine, process) as answered:
             assert process.end(signal.SIGTERM) == 0
             with own_engine.connect() as conn:

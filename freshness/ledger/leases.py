@@ -2,6 +2,9 @@
 
 A lease is a row with a token, checked again at the commit. It is void when it runs out, or when its worker's beat is
 older than 6 s: a killed worker's work is taken up within seconds, and one that was only paused fails at the token.
+
+A slice that ends its worker would end the next one too. So whoever finds a void lease counts it as an error of the
+slice: the first time it is taken all the same, then after pauses that double, and after 8 in a row it is given up.
 """
 
 from __future__ import annotations
@@ -14,12 +17,17 @@ from sqlalchemy import Connection
 
 from ..concerns import Concern
 from ..guard import latest
-from ..readiness import Wait, why_not
+from ..readiness import GIVE_UP_AFTER, Wait, why_not
 from ..rules import Rules
 from ..settling import Terms
 from .locks import within_patience
 from .own_writes import Seen
-from .rows import FileRow, concern_rows, file_row, resolution_in_force, slice_states
+from .rows import ConcernRow, FileRow, concern_rows, file_row, resolution_in_force, slice_states
+
+#: A slice that has ended two workers waits so long, doubling with each more.
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 2.0, 300.0
+
+ENDED = "its worker ended, or its lease ran out, while it was at work"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +74,13 @@ RETURNING (SELECT coalesce(max(id), 0) FROM own_writes WHERE file_id = %(file_id
           WHERE file_id = %(file_id)s AND exited_at IS NULL AND abandoned_at IS NULL) AS under_way
 """
 
+_COUNT_END = """
+UPDATE file_concerns SET attempts = %(attempts)s, fruitless = %(fruitless)s, tried_order = %(ordered)s,
+    next_try_at = %(next)s, first_error_at = coalesce(first_error_at, %(now)s), last_error_at = %(now)s,
+    last_error = %(error)s, lease_token = NULL, lease_worker = NULL, lease_at = NULL, lease_until = NULL
+WHERE file_id = %(file_id)s AND concern = %(concern)s
+"""
+
 _RELEASE = """
 UPDATE file_concerns SET lease_token = NULL, lease_worker = NULL, lease_at = NULL, lease_until = NULL
 WHERE file_id = %(file_id)s AND concern = %(concern)s AND lease_token = %(token)s
@@ -89,6 +104,12 @@ def take(
     row = concerns[concern]
     if (wait := why_not(state, file.now)) is not None:
         return NotNow(wait, _retry_at(wait, state.undue_until, row.next_try_at))
+    attempts = row.attempts
+    if row.lease_token is not None:  # void, or it would be at work
+        attempts += 1
+        next_try_at = _count_end(conn, file, row, attempts)
+        if attempts > 1:
+            return NotNow(Wait.GIVEN_UP) if attempts >= GIVE_UP_AFTER else NotNow(Wait.RETRY, next_try_at)
     parameters = {"file_id": file_id, "concern": concern.value, "token": token, "worker": worker}
     resolution_s = resolution_in_force(conn, rules)
     seen = conn.exec_driver_sql(_TAKE, {**parameters, "now": file.now, "lease_s": rules.lease_s}).one()
@@ -102,7 +123,7 @@ def take(
         held=row.held,
         started_at=file.now,
         read_not_before=_read_not_before(file, resolution_s),
-        attempts=row.attempts,
+        attempts=attempts,
         resolution_s=resolution_s,
         writes=Seen(seen.newest, tuple(seen.under_way)),
     )
@@ -112,6 +133,18 @@ def release(conn: Connection, lease: Lease) -> None:
     """Give a lease back unused: nothing was read, nothing counts against the slice."""
     parameters = {"file_id": lease.file.id, "concern": lease.concern.value, "token": lease.token}
     conn.exec_driver_sql(_RELEASE, parameters)
+
+
+def _count_end(conn: Connection, file: FileRow, row: ConcernRow, attempts: int) -> dt.datetime:
+    """Write down that a slice was at work when its lease became void; when it may be tried again."""
+    pause_s = min(FIRST_PAUSE_S * 2.0 ** (attempts - 2), LONGEST_PAUSE_S) if attempts > 1 else 0.0
+    next_try_at = file.now + dt.timedelta(seconds=pause_s)
+    parameters = {
+        "file_id": file.id, "concern": row.concern.value, "attempts": attempts, "fruitless": row.fruitless,
+        "ordered": file.ordered, "next": next_try_at, "now": file.now, "error": ENDED,
+    }  # fmt: skip
+    conn.exec_driver_sql(_COUNT_END, parameters)
+    return next_try_at
 
 
 def _read_not_before(file: FileRow, resolution_s: float) -> dt.datetime | None:

@@ -1,4 +1,4 @@
-"""One history: from a seed, what MLM, the network, the machines and the portal do, step by step; then rest, and truth."""
+"""One history: what MLM, the network, the machines and the portal do, step by step, by a seed; then rest, and truth."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ from mlm_client.sandbox.deliveries import entry
 from mlm_client.sandbox.files import Change, UnknownFile
 from mlm_client.sandbox.knobs import Knobs
 from mlm_client.sandbox.server import Sandbox
+from mlm_client.sandbox.stamps import TICKS_A_SECOND
 
 from .holding import Holding, Violation
 from .house import WEBHOOK, WEBHOOK_TOKEN, House, Worker
 from .mlm import Wire
-from .plan import Plan, plan_of
+from .plan import AUTUMN, Plan, plan_of
 from .portal import Portal
 from .postgres import Clock, Postgres
 from .scheduler import Actor, Scheduler, Stuck
@@ -115,14 +116,21 @@ class History:
     def _hear(self, change: Change) -> None:
         ref = change.version.content.ref
         self.saved_at[ref] = self.clock.now
+        self.note(f"MLM has {ref} as {change.version.number}, {change.event}")
         self.hooks.append(Hook(ref, entry(change, self.sandbox.dials.now)))
 
     def _may_be_behind(self, ref: str) -> bool:
-        """A replica is behind by less than half of what a read may lag."""
+        """A replica is behind by less than half of what a read may lag, and shows another stamp than the newest: an
+        older save under the newest stamp, or under none, is beyond what stamps can tell (the audit, which compares
+        rows, finds it)."""
         assert self.plan is not None
-        share = self.plan.behind_share
+        if self.plan.begin == AUTUMN or self.sandbox.dials.now.stamp_form == "blank":
+            return False
+        if not self.plan.behind_share or self.lot.random() >= self.plan.behind_share:
+            return False
+        store, ticks = self.sandbox.store, round(self.plan.resolution_s * TICKS_A_SECOND)
         young = self.clock.now - self.saved_at.get(ref, -1e9) < self.house.rules.read_lag_s / 2
-        return bool(share) and young and self.lot.random() < share
+        return young and store.behind(ref).stamp // ticks != store.newest(ref).stamp // ticks
 
     # the whole
 
@@ -270,6 +278,7 @@ class History:
     def deliver(self, hooks: list[Hook]) -> None:
         """MLM delivers some entries in one batch; what is not answered 2xx it will deliver again."""
         self.hooks = [hook for hook in self.hooks if hook not in hooks]
+        self.note(f"delivers {[(hook.ref, hook.times) for hook in hooks]}")
         body = [hook.entry for hook in hooks for _ in range(hook.times)]
         self.holding.under_way.update(hook.ref for hook in hooks)
 

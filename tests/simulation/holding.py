@@ -23,6 +23,9 @@ WHERE r.order_number IS NOT NULL AND (r.served_at IS NOT NULL) <> (f.served >= r
 """
 _RECEIVED = "SELECT reference_number, count(*) FROM mlm_webhook_receipts GROUP BY 1"
 
+#: The two that must never be.
+LOST, LIES = "the copy has lost a change", "a copy that differs calls itself fresh"
+
 
 class Violation(AssertionError):
     """A rule was broken: which, and where."""
@@ -72,7 +75,7 @@ class Holding:
                 continue
             self._looked[ref] = now
             if self.state(ref) == "fresh" and (found := self.differences(ref)):
-                raise Violation("a copy that differs calls itself fresh", f"{ref}: {found[0]} (of {len(found)})")
+                raise Violation(LIES, f"{ref}: {found[0]} (of {len(found)})")
 
     def rests(self) -> bool:
         """Whether no file is stale or will be confirmed by itself."""
@@ -81,8 +84,9 @@ class Holding:
     def no_rest(self) -> Violation:
         """Why a history does not come to rest: a file that will never be read again has lost its change."""
         stands = {ref: self._stands(ref) for ref in self._history.refs}
-        lost = [ref for ref in stands if self._status(ref).served >= self._status(ref).ordered and self.differences(ref)]
-        rule = "the copy has lost a change" if lost else "no rest"
+        statuses = {ref: self._status(ref) for ref in stands}
+        lost = [ref for ref, each in statuses.items() if each.served >= each.ordered and self.differences(ref)]
+        rule = LOST if lost else "no rest"
         return Violation(rule, "; ".join(stands[ref] for ref in lost or stands))
 
     def at_rest(self) -> None:
@@ -90,7 +94,7 @@ class Holding:
         history = self._history
         for ref in history.refs:
             if found := self.differences(ref):
-                raise Violation("the copy has lost a change", f"{ref} ({self.state(ref)}): {found[0]} (of {len(found)})")
+                raise Violation(LOST, f"{ref} ({self.state(ref)}): {found[0]} (of {len(found)})")
             if self.state(ref) not in ("fresh", "deleted", "unstamped"):
                 raise Violation("at rest, and not fresh", self._stands(ref))
         received = dict(history.postgres.rows(_RECEIVED))
@@ -103,18 +107,19 @@ class Holding:
         return str(self._status(ref).state)
 
     def differences(self, ref: str) -> list[Any]:
-        """Where our copy is not what MLM has."""
+        """Where our copy is not what MLM has. A lead that MLM deleted after it had become a loan may be a lead here."""
         history = self._history
         version = history.sandbox.store.newest(ref)
+        theirs = file_json(version, history.sandbox.dials.now)
+        if version.deleted:
+            theirs["kind"] = self._status(ref).kind
         with history.postgres.looking() as conn:
             concerns = history.house.rules.active
-            return differences(conn, history.house.keys, file_json(version, history.sandbox.dials.now), concerns)
+            return differences(conn, history.house.keys, theirs, concerns)
 
     def _rests(self, ref: str) -> bool:
         status = self._status(ref)
-        if status.state in ("fresh", "deleted"):
-            return status.confirm_at is None
-        return status.state in ("unconfirmed", "unstamped") and status.confirm_at is None
+        return status.state in ("fresh", "deleted", "unstamped") and status.confirm_at is None
 
     def _stands(self, ref: str) -> str:
         """A file as `freshness explain` would tell it, in a line."""

@@ -187,12 +187,8 @@ class House:
     @staticmethod
     def owner(session: Session, ref: str) -> Loan | Lead | None:
         """The portal's row of a file: the loan if there is one."""
-        for table in (Loan, Lead):
-            found: Loan | Lead | None = session.scalars(select(table).filter_by(mlm_reference_number=ref)).one_or_none()
-            if found is not None:
-                return found
-        return None
-
+        loan = session.scalars(select(Loan).filter_by(mlm_reference_number=ref)).one_or_none()
+        return loan or session.scalars(select(Lead).filter_by(mlm_reference_number=ref)).one_or_none()
 
 
 async def _asked(app: Any, path: str, body: bytes, token: str) -> tuple[int, Any]:

@@ -75,9 +75,7 @@ def plan_of(lot: Random) -> Plan:
     """Draw a plan."""
     resolution_s = lot.choice([0.004, 0.004, 1.0])
     trouble = lot.random() < 0.85
-    weights = {
-        name: weight for name, (share, weight) in TROUBLES.items() if trouble and lot.random() < share
-    }
+    weights = {name: weight for name, (share, weight) in TROUBLES.items() if trouble and lot.random() < share}
     weights |= {"an outsider saves": 2.0, "an own write": lot.choice([0.5, 2.0, 4.0]), "deliver": 4.0}
     weights |= {"work": 8.0, "sweep": 0.7, "time passes": lot.choice([0.5, 1.0, 3.0])}
     many = lot.random() < 0.1

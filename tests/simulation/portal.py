@@ -34,7 +34,8 @@ class Portal:
 
     def some_write(self, ref: str) -> tuple[str, Write]:
         """One of the ways, drawn by lot."""
-        way, text = self._lot.choice(["captured", "captured", "not captured", "fails", "short", "over HTTP"]), self._text()
+        way = self._lot.choice(["captured", "captured", "not captured", "fails", "short", "over HTTP"])
+        text = self._text()
         match way:
             case "captured":
                 write = lambda: self.python(ref, "sSpAddr", "property_address", text)  # noqa: E731

@@ -167,7 +167,9 @@ class _Cursor(psycopg.Cursor[Any]):
     """A cursor each of whose statements is a point, and sees the simulation's clock."""
 
     def execute(self, query: Any, params: Any = None, **options: Any) -> _Cursor:
-        connection, postgres = self.connection, self.connection.postgres
+        connection = self.connection
+        assert isinstance(connection, _Connection)
+        postgres = connection.postgres
         scheduler = postgres.scheduler
         if scheduler is None:
             return super().execute(query, params, **options)
@@ -191,4 +193,3 @@ def _named(query: Any) -> str:
     """A statement, short, for the trace."""
     words = str(query).split()
     return " ".join(words[:6])
-

@@ -10,12 +10,14 @@ import json
 import logging
 import multiprocessing
 import os
+import queue
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import psycopg
 import sqlalchemy as sa
@@ -37,8 +39,11 @@ class Sum:
     broken: list[tuple[int, str]] = field(default_factory=list)
     steps: Counter[str] = field(default_factory=Counter)
 
+    last_broke: bool = False
+
     def add(self, told: Told) -> None:
         """One more history."""
+        self.last_broke = told.broken is not None
         self.histories += 1
         self.statements += told.statements
         self.steps += told.steps
@@ -68,7 +73,11 @@ def quiet() -> None:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
 
 
-def _play(where: tuple[str, str, str], seeds: multiprocessing.Queue[int | None], told: multiprocessing.Queue[Told]) -> None:
+#: The URL of a server, the name of the database to make there, and the URL of a Redis.
+Where = tuple[str, str, str]
+
+
+def _play(where: Where, seeds: multiprocessing.Queue[int | None], told: multiprocessing.Queue[Told]) -> None:
     quiet()
     admin_url, name, redis_url = where
     with database(admin_url, name) as postgres:
@@ -85,24 +94,39 @@ def soak(first: int, count: int, processes: int, as_json: bool) -> int:
         told: multiprocessing.Queue[Told] = context.Queue()
         for seed in [*range(first, first + count), *[None] * processes]:
             seeds.put(seed)
-        players = [
-            context.Process(target=_play, args=((servers.database_url, f"soak_{n}", servers.redis_url), seeds, told))
-            for n in range(processes)
-        ]
+        places = [(servers.database_url, f"soak_{number}", servers.redis_url) for number in range(processes)]
+        players = [context.Process(target=_play, args=(place, seeds, told)) for place in places]
         for player in players:
             player.start()
         while total.histories < count:
-            one = told.get()
-            total.add(one)
-            if one.broken:
-                print(f"\nseed {one.seed}: {one.broken}", flush=True)
-            if sys.stderr.isatty() or total.histories % 50 == 0:
-                rate = total.histories / (time.monotonic() - began)
-                print(f"\r{total.histories} of {count}, {rate:.2f} a second, {len(total.broken)} broken", end="", file=sys.stderr, flush=True)
+            total.add(_next(told, players))
+            _show(total, count, time.monotonic() - began)
         for player in players:
             player.join()
     _tell(total, time.monotonic() - began, as_json)
     return 1 if total.broken else 0
+
+
+def _next(told: multiprocessing.Queue[Told], players: list[Any]) -> Told:
+    """The next history that has ended. Raises RuntimeError if one of those who play them has died."""
+    while True:
+        try:
+            return told.get(timeout=5)
+        except queue.Empty:
+            if any(player.exitcode for player in players):
+                raise RuntimeError("a process that plays histories has died") from None
+
+
+def _show(total: Sum, count: int, took_s: float) -> None:
+    """What broke, at once; and how far it is: on a terminal always, in a log now and then."""
+    if total.last_broke:
+        seed, why = total.broken[-1]
+        print(f"\nseed {seed}: {why}\n  again: python -m tests.simulation.soak --seed {seed}", flush=True)
+    line = f"{total.histories} of {count}, {total.histories / took_s:.2f} a second, {len(total.broken)} broken"
+    if sys.stderr.isatty():
+        print(f"\r{line} ", end="", file=sys.stderr)
+    elif total.histories % 50 == 0:
+        print(line, file=sys.stderr)
 
 
 def _tell(total: Sum, took_s: float, as_json: bool) -> None:
@@ -112,19 +136,24 @@ def _tell(total: Sum, took_s: float, as_json: bool) -> None:
         "seconds": round(took_s, 1),
         "histories a second": round(total.histories / took_s, 2),
         "statements": total.statements,
-        "steps": dict(total.steps.most_common()),
+        "things that happened": sum(total.steps.values()),
     }
-    print("\n" + (json.dumps(figures) if as_json else "\n".join(f"{name:20} {value}" for name, value in figures.items())))
+    if as_json:
+        print(json.dumps(figures | {"broken": dict(total.broken), "happened": dict(total.steps)}))
+        return
+    print()
+    for name, value in [*figures.items(), *((f"  {name}", times) for name, times in total.steps.most_common())]:
+        print(f"{name:32} {value:>12}")
 
 
 def main() -> int:
     """The command."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n\n")[0])
     parser.add_argument("--seeds", type=int, default=200, help="how many histories")
     parser.add_argument("--first", type=int, default=1, help="the first seed")
     parser.add_argument("--seed", type=int, help="play this one alone and print its trace")
-    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="how many at once; one a core")
+    parser.add_argument("--json", action="store_true", help="the table as JSON")
     given = parser.parse_args()
     if given.seed is not None:
         quiet()

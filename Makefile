@@ -7,7 +7,7 @@ READY := .venv/.ready
 PYTEST := $(BIN)/python -m pytest -n 2 --hypothesis-profile=ci --basetemp=.freshness/tests
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo up test test-all faults fuzz check lint types floors bench-first clean
+.PHONY: help venv demo up test test-all faults soak fuzz check lint types floors bench-first clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,11 @@ FAULTS ?=
 MLM_AWAY_S ?= 300
 faults: $(READY) ## Real processes killed, frozen and cut off under a running load; FAULTS="redis-flushed …" for some
 	$(BIN)/python -m tests.faults --write --away-s $(MLM_AWAY_S) $(FAULTS)
+
+SEEDS ?= 200
+FIRST ?= 1
+soak: $(READY) ## SEEDS histories of the whole product, step by step; not 0 if one loses a change or breaks a rule
+	$(BIN)/python -m tests.simulation.soak --seeds $(SEEDS) --first $(FIRST)
 
 RUNS ?= 1000000
 fuzz: $(READY) ## The parsers under fuzz: RUNS inputs in all and every size limit; a quarter of an hour on 2 cores

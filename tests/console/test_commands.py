@@ -6,12 +6,13 @@ import datetime as dt
 import re
 import signal
 import socket
-import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
 import sqlalchemy as sa
+from forked import Forked
 from from_outside import (
     ANSI,
     BARE,
@@ -19,7 +20,6 @@ from from_outside import (
     RULES,
     SEEDED,
     Run,
-    argv,
     entry,
     objects,
     on_a_terminal,
@@ -29,6 +29,7 @@ from from_outside import (
     until,
 )
 
+from console.cli import main
 from freshness.errors import SettingError
 from freshness.ledger import own_writes
 from freshness.ledger.files import FileRef
@@ -253,21 +254,24 @@ class TestImport:
         assert done.returncode == 2
         assert "Traceback" not in done.stderr
 
-    def test_is_broken_off_by_ctrl_c_and_taken_up_again(self, environment: dict[str, str], engine: sa.Engine) -> None:
-        def begin() -> subprocess.Popen[str]:
-            return subprocess.Popen(
-                argv("import", "R000001", "R000002"), env=BARE | environment, stderr=subprocess.PIPE, text=True
-            )
+    def test_is_broken_off_by_ctrl_c_and_taken_up_again(
+        self, environment: dict[str, str], engine: sa.Engine, tmp_path: Path
+    ) -> None:
+        said = [tmp_path / "first", tmp_path / "second"]
 
-        with begin() as first:
-            until(lambda: rows(engine, "SELECT FROM import_files HAVING count(order_number) = 2"))
-            first.send_signal(signal.SIGINT)
-            assert first.wait(30) == 1
-            assert "the same command takes the rest up again" in one_line(first.communicate()[1])
-        with begin() as second:
-            assert second.stderr is not None
-            said = second.stderr.readline().strip()
-            second.send_signal(signal.SIGINT)
-            assert second.wait(30) == 1
-        assert said == "Takes up an import that was broken off: 0 of 2 files are here."
+        def begin(err: Path) -> Forked:
+            return Forked(main, ["import", "R000001", "R000002"], env=BARE | environment, err=err)
+
+        first = begin(said[0])
+        until(lambda: rows(engine, "SELECT FROM import_files HAVING count(order_number) = 2"))
+        first.send_signal(signal.SIGINT)
+        assert first.wait(30) == 1
+        assert "the same command takes the rest up again" in one_line(said[0].read_text("utf-8"))
+        second = begin(said[1])
+        until(lambda: said[1].exists() and "\n" in said[1].read_text("utf-8"))
+        second.send_signal(signal.SIGINT)
+        assert second.wait(30) == 1
+        assert said[1].read_text("utf-8").splitlines()[0] == (
+            "Takes up an import that was broken off: 0 of 2 files are here."
+        )
         assert [row.ordered for row in rows(engine, "SELECT ordered FROM file_freshness")] == [1, 1]

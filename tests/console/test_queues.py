@@ -5,14 +5,15 @@ from __future__ import annotations
 import re
 import signal
 import socket
-import subprocess
 import uuid
 from contextlib import suppress
+from pathlib import Path
 from random import Random
 
 import pytest
 import redis
 import sqlalchemy as sa
+from forked import Forked
 from from_outside import (
     ANSI,
     BARE,
@@ -20,7 +21,6 @@ from from_outside import (
     RULES,
     SEEDED,
     Run,
-    argv,
     entry,
     objects,
     on_a_terminal,
@@ -30,6 +30,7 @@ from from_outside import (
 )
 
 from console import backlog, redriving
+from console.cli import main
 from freshness.bell import Ring, Work
 from freshness.concerns import ALL, Concern
 from freshness.ledger import failures, files, given_up, leases, own_writes, workers
@@ -181,14 +182,14 @@ class TestRedrive:
         assert done.stderr == "freshness: no file with reference 'R999999'\n"
 
     def test_is_broken_off_by_ctrl_c_and_the_same_command_takes_the_rest(
-        self, environment: dict[str, str], engine: sa.Engine
+        self, environment: dict[str, str], engine: sa.Engine, tmp_path: Path
     ) -> None:
-        slowly = argv("queues", "redrive", "--rate", "0.01/s")
-        with subprocess.Popen(slowly, env=BARE | environment, stderr=subprocess.PIPE, text=True) as process:
-            until(lambda: redriven(engine))
-            process.send_signal(signal.SIGINT)
-            assert process.wait(30) == 1
-            assert "the same command takes the rest" in process.communicate()[1]
+        slowly, said = ["queues", "redrive", "--rate", "0.01/s"], tmp_path / "said"
+        process = Forked(main, slowly, env=BARE | environment, err=said)
+        until(lambda: redriven(engine))
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 1
+        assert "the same command takes the rest" in said.read_text("utf-8")
         assert redriven(engine) == ["R000001"]
         assert {each.ref for each in given(engine)} == {"R000002", "R000003"}
 

@@ -16,8 +16,7 @@ from console.processes import ended_by_signals
 
 from . import on_mlm, on_postgresql, on_processes, on_redis, on_webhooks, report
 from .house import Standing, standing
-from .scene import Fault, Line
-from .watching import rest
+from .scene import Fault, Line, warm_up
 
 AWAY_S = 300.0
 
@@ -43,7 +42,7 @@ def main() -> int:
     else:
         print(f"\n{report.table(lines)}\n\n{len(lines)} faults in {(time.monotonic() - began) / 60:.0f} minutes")
     if options.write:
-        report.write(lines)
+        report.write(lines, list(known))
     return 0 if all(line.held for line in lines) else 1
 
 
@@ -74,7 +73,7 @@ class Faults:
         directory.mkdir(parents=True, exist_ok=True)
         log = stack.enter_context((directory / f"house-{time.time():.0f}.log").open("w"))
         house = stack.enter_context(standing(log))
-        rest(house)
+        warm_up(house)
         return house
 
     def _one(self, fault: Fault, house: Standing) -> Line:

@@ -23,6 +23,7 @@ from .house import WEBHOOK, WEBHOOK_TOKEN, Standing, until
 SENDERS = 4
 LARGEST_BATCH = 100
 AGAIN_S = 0.5
+LOOK_EVERY_S = 0.05
 NO_ANSWER = 0
 
 #: Which file an entry was of, and its stamp's text.
@@ -71,14 +72,16 @@ class Sender:
     def __init__(self, house: Standing, account: Account) -> None:
         self._house = house
         self._account = account
-        self._waiting: deque[dict[str, Any]] = deque()
+        self._waiting: deque[tuple[float, dict[str, Any]]] = deque()
         self._under_way = 0
         self._held = False
         self._over = False
         self._state = threading.Condition()
         self._threads = [threading.Thread(target=self._send, daemon=True) for _ in range(SENDERS)]
-        #: Entries that this says True of are never sent.
+        #: Entries of files that this says True of are never sent.
         self.loses: Callable[[str], bool] = lambda ref: False
+        #: A change is sent this long after its save.
+        self.delay_s = 0.0
 
     def __enter__(self) -> Sender:
         self._house.mlm.store.listeners.append(self._hear)
@@ -117,7 +120,7 @@ class Sender:
         if self.loses(change.version.content.ref):
             return
         with self._state:
-            self._waiting.append(entry(change, self._house.mlm.dials.now))
+            self._waiting.append((time.monotonic() + self.delay_s, entry(change, self._house.mlm.dials.now)))
             self._state.notify()
 
     def _send(self) -> None:
@@ -130,11 +133,18 @@ class Sender:
 
     def _next(self) -> list[dict[str, Any]] | None:
         with self._state:
-            self._state.wait_for(lambda: self._over or (self._waiting and not self._held))
-            if self._over:
-                return None
-            self._under_way += 1
-            return [self._waiting.popleft() for _ in range(min(len(self._waiting), LARGEST_BATCH))]
+            while not self._over:
+                batch: list[dict[str, Any]] = []
+                while self._is_due() and len(batch) < LARGEST_BATCH:
+                    batch.append(self._waiting.popleft()[1])
+                if batch:
+                    self._under_way += 1
+                    return batch
+                self._state.wait(LOOK_EVERY_S)
+            return None
+
+    def _is_due(self) -> bool:
+        return bool(self._waiting) and not self._held and self._waiting[0][0] <= time.monotonic()
 
     def _post(self, client: httpx.Client, batch: list[dict[str, Any]]) -> bool:
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 import platform
+import re
 import subprocess
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -16,16 +17,19 @@ from .scene import Line
 ROOT = Path(__file__).parents[2]
 DOCUMENT = ROOT / "docs" / "reliability.md"
 BEGIN, END = "<!-- faults: begin -->", "<!-- faults: end -->"
+COLUMNS = (
+    "| fault | what was struck | figure | limit | | measured | commit |\n| --- | --- | --- | --- | --- | --- | --- |"
+)
 
 HELD, SHORT = "held", "FELL SHORT"
+
+_ROW = re.compile(r"^\| `([a-z-]+)` \|.*$", re.MULTILINE)
 
 
 def table(lines: Sequence[Line]) -> str:
     """The lines for a screen."""
-    rows = [
-        ("fault", "figure", "limit", ""),
-        *((each.fault, each.figure, each.limit, _verdict(each)) for each in lines),
-    ]
+    rows = [("fault", "figure", "limit", "")]
+    rows += [(each.fault, each.figure, each.limit, _verdict(each)) for each in lines]
     widths = [max(len(row[place]) for row in rows) for place in range(4)]
     told = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     return "\n".join(told)
@@ -39,34 +43,36 @@ def in_full(line: Line) -> str:
 
 def as_json(lines: Sequence[Line]) -> dict[str, Any]:
     """Everything, for a program."""
-    return {**_where(), "lines": [asdict(each) for each in lines]}
+    return {"at": _at(), "commit": _commit(), "machine": _machine(), "lines": [asdict(each) for each in lines]}
 
 
-def write(lines: Sequence[Line]) -> None:
-    """Put the table into docs/reliability.md, in place of what stands between the markers."""
+def write(lines: Sequence[Line], order: Sequence[str]) -> None:
+    """Put these lines into docs/reliability.md; those of other faults stay, all of them in this order."""
     text = DOCUMENT.read_text("utf-8")
     before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    DOCUMENT.write_text(f"{before}{BEGIN}\n{_markdown(lines)}\n{END}{after}", "utf-8")
+    old, _, after = rest.partition(END)
+    rows = {match[1]: match[0] for match in _ROW.finditer(old)} | {each.fault: _row(each) for each in lines}
+    told = [f"On {_machine()}, by `make faults`:", "", COLUMNS, *(rows[name] for name in order if name in rows)]
+    DOCUMENT.write_text("\n".join([f"{before}{BEGIN}", *told, f"{END}{after}"]), "utf-8")
 
 
-def _markdown(lines: Sequence[Line]) -> str:
-    where = _where()
-    head = f"Measured {where['at']} at commit `{where['commit']}` on {where['machine']}, by `make faults`."
-    rows = [f"| `{each.fault}` | {each.struck} | {each.figure} | {each.limit} | {_verdict(each)} |" for each in lines]
-    return "\n".join(
-        [head, "", "| fault | what was struck | figure | limit | |", "| --- | --- | --- | --- | --- |", *rows]
-    )
+def _row(line: Line) -> str:
+    cells = (f"`{line.fault}`", line.struck, line.figure, line.limit, _verdict(line), _at(), f"`{_commit()}`")
+    return f"| {' | '.join(cells)} |"
 
 
 def _verdict(line: Line) -> str:
     return HELD if line.held else SHORT
 
 
-def _where() -> dict[str, str]:
-    git = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    machine = f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}, Python {platform.python_version()}"
-    at = f"{dt.datetime.now(dt.UTC):%Y-%m-%d %H:%M} UTC"
-    return {"at": at, "commit": git.stdout.strip() or "unknown", "machine": machine}
+def _at() -> str:
+    return f"{dt.datetime.now(dt.UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def _commit() -> str:
+    command = ["git", "describe", "--always", "--dirty"]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
+
+
+def _machine() -> str:
+    return f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}, Python {platform.python_version()}"

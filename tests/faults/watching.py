@@ -209,10 +209,15 @@ def rest(house: Standing) -> list[str]:
         NotWithin: it never rested.
     """
     try:
-        until(lambda: house.number(_RESTLESS) == 0, "every file is fresh", REST_WITHIN_S, 0.1)
+        until(lambda: is_at_rest(house), "every file is fresh", REST_WITHIN_S, 0.1)
     except NotWithin:
         return [*wrong(house)[:10], f"it did not rest within {REST_WITHIN_S:g} s"]
     return wrong(house)
+
+
+def is_at_rest(house: Standing) -> bool:
+    """Whether nothing is stale, to be confirmed or to be captured."""
+    return house.number(_RESTLESS) == 0
 
 
 def wrong(house: Standing) -> list[str]:

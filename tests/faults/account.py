@@ -112,10 +112,6 @@ class Sender:
         """Wait until every change was answered 2xx. Raises NotWithin."""
         until(lambda: not self._waiting and not self._under_way, "every entry is answered 2xx", within_s)
 
-    def under_way(self) -> int:
-        """How many batches are being sent now."""
-        return self._under_way
-
     def _hear(self, change: Change) -> None:
         if self.loses(change.version.content.ref):
             return

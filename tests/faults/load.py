@@ -100,7 +100,6 @@ class Load:
     house: Standing
     portal: Portal
     spared: frozenset[str] = frozenset()
-    own_writes: bool = True
     even: bool = False
     edits: int = 0
     writes: int = 0
@@ -110,8 +109,7 @@ class Load:
 
     def start(self) -> None:
         """Begin."""
-        jobs = [self._edit] + ([self._write] if self.own_writes else [])
-        self._threads = [threading.Thread(target=job, daemon=True) for job in jobs]
+        self._threads = [threading.Thread(target=job, daemon=True) for job in (self._edit, self._write)]
         for thread in self._threads:
             thread.start()
 

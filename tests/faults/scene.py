@@ -120,9 +120,7 @@ def warm_up(house: Standing) -> None:
     rest(house)
 
 
-def set_up(
-    house: Standing, stack: ExitStack, *, spared: Iterable[str] = (), own_writes: bool = True, even: bool = False
-) -> Scene:
+def set_up(house: Standing, stack: ExitStack, *, spared: Iterable[str] = (), even: bool = False) -> Scene:
     """Everything that stands around a fault until the stack closes, the load not started yet."""
     account, portal = Account(), Portal(house)
     stack.callback(portal.close)
@@ -130,7 +128,7 @@ def set_up(
     stack.callback(history.close)
     sender = stack.enter_context(Sender(house, account))
     doubter = stack.enter_context(Doubter(house))
-    load = Load(house, portal, frozenset(spared), own_writes, even)
+    load = Load(house, portal, frozenset(spared), even)
     stack.callback(load.stop)
     until_current = stack.enter_context(ExitStack())
     return Scene(house, account, sender, portal, load, history, doubter, until_current, house.number(_NEWEST_RUN))

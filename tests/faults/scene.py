@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from threading import Timer
 
 from mlm_client.sandbox.editing import touch
 
@@ -14,7 +15,8 @@ from .house import NotWithin, Standing, until
 from .load import Load, Portal
 from .watching import Doubter, History, Needs, now, rest
 
-BEFORE_S, AFTER_S = 4.0, 4.0
+#: The load runs so long before the fault, and goes on so long after its end.
+BEFORE_S, AFTER_S = 4.0, 5.0
 CURRENT_WITHIN_S = 120.0
 
 _NEWEST_RUN = "SELECT coalesce(max(id), 0) FROM slice_runs"
@@ -100,6 +102,9 @@ def under_load(name: str, struck: str, limit_s: float | None, strike: Strike, ev
             scene.load.start()
             time.sleep(BEFORE_S)
             since = strike(scene)
+            ending = Timer(max(0.0, since + AFTER_S - now()), scene.load.stop)
+            stack.callback(ending.cancel)
+            ending.start()
             seconds = current(scene, since)
             scene.until_current.close()
             time.sleep(max(0.0, since + AFTER_S - now()))

@@ -1,13 +1,13 @@
 """Is every file current yet, does any claim to be, is anything missing.
 
-**Current**, the figure of most faults. The load goes on, so that "equal to MLM" is never true of all files at one
-instant. What is measured instead is each file's catching up with the fault's end: a file is current once every one of
-its nine concerns holds a stamp at least that of the newest outsider's save up to the fault's end (announced before or
-during the fault, answered or not). The figure is the time from the fault's end to the last file's being current. The
-stamps are the ledger's own claim, so each file that had to catch up is then compared value by value: every concern must
-show what MLM had at the fault's end or at a later save. (Two things are left out of that, as the load goes on:
-borrowers of a file with an own write since, which show its local half beside what was read before it; and links to rows
-of another concern, which may be read at another save.)
+**Current**, the figure of most faults. The load goes on for some seconds, so that "equal to MLM" is not true of all
+files at one instant. What is measured instead is each file's catching up with the fault's end: a file is current once
+every one of its nine concerns holds a stamp at least that of the newest outsider's save up to the fault's end
+(announced before or during the fault, answered or not). The figure is the time from the fault's end to the last file's
+being current. The stamps are the ledger's own claim, so each file that had to catch up is then compared value by value:
+every concern must show what MLM had at the fault's end or at a later save. (Two things are left out of that, as the
+load goes on: borrowers of a file with an own write since, which show its local half beside what was read before it; and
+links to rows of another concern, which may be read at another save.)
 
 **Lies.** During the whole fault files are picked at random, several a second: one that calls itself fresh in the same
 snapshot of the database in which its newest change's receipt stands must be equal to MLM value by value.
@@ -38,8 +38,8 @@ from mlm_client.sandbox.stamps import webhook_stamp_text
 from .house import RESOLUTION_S, NotWithin, Standing, until
 from .load import Portal
 
-LOOK_EVERY_S = 0.05
-SAMPLE_EVERY_S = 0.2
+LOOK_EVERY_S = 0.1
+SAMPLE_EVERY_S = 0.25
 REST_WITHIN_S = 120.0
 
 #: Columns that point to rows of another concern.
@@ -47,7 +47,7 @@ LINKS = frozenset({"borrower_id", "employment_id"})
 
 _HELD = """
 SELECT f.ref, min(c.held) AS held, count(c.held) AS concerns
-FROM file_freshness f JOIN file_concerns c ON c.file_id = f.id GROUP BY f.ref
+FROM file_freshness f JOIN file_concerns c ON c.file_id = f.id WHERE f.ref = ANY(%(refs)s) GROUP BY f.ref
 """
 
 _RESTLESS = """
@@ -133,7 +133,7 @@ class Needs:
         return [line for ref in sorted(self.behind or ()) for line in self._untrue(self._needed[ref])]
 
     def _all_current(self) -> bool:
-        held = {row.ref: row for row in self._house.rows(_HELD)}
+        held = {row.ref: row for row in self._house.rows(_HELD, refs=list(self._left))}
         self._left = {
             ref: version
             for ref, version in self._left.items()

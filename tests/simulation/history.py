@@ -328,7 +328,7 @@ class History:
         waiting = [actor.not_before for actor in self.scheduler.actors if actor.state == "ready"]
         later = [moment for moment in waiting if moment > self.clock.now]
         if later:
-            return min(later) - self.clock.now
+            return max(1e-6, min(later) - self.clock.now)
         for worker in self.house.workers.values():
             worker.frozen = False
         if not self._ready():

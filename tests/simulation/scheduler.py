@@ -9,6 +9,7 @@ do wait for each other, as they would in life; the scheduler sees it in PostgreS
 from __future__ import annotations
 
 import contextvars
+import math
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -126,7 +127,8 @@ class Scheduler:
     def wait(self, until: float) -> None:
         """Give up the turn until a moment of the simulation's clock."""
         actor = _acting.get()
-        actor.not_before, actor.at = until, "waits"
+        # Up to the clock's own microseconds, or it would never be reached.
+        actor.not_before, actor.at = math.ceil(until * 1e6) / 1e6, "waits"
         self._give_up(actor)
 
     def using(self, backend: int, impatient: bool) -> None:

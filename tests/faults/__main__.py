@@ -32,17 +32,17 @@ def main() -> int:
     options = _options()
     known = faults(options.away_s)
     lines: list[Line] = []
-    began = time.monotonic()
+    began, measured = time.monotonic(), report.measured_here()
     with ended_by_signals() as ended:
         lines = Faults(options.logs, quiet=options.json).run([known[name] for name in options.faults or known])
     if ended.by is not None:
         return 128 + ended.by
     if options.json:
-        print(json.dumps(report.as_json(lines), indent=2))
+        print(json.dumps(report.as_json(lines, measured), indent=2))
     else:
         print(f"\n{report.table(lines)}\n\n{len(lines)} faults in {(time.monotonic() - began) / 60:.0f} minutes")
     if options.write:
-        report.write(lines, list(known))
+        report.write(lines, measured, list(known))
     return 0 if all(line.held for line in lines) else 1
 
 

@@ -8,7 +8,7 @@ import platform
 import re
 import subprocess
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -41,38 +41,43 @@ def in_full(line: Line) -> str:
     return "\n".join([*told, *(f"  ! {each}" for each in line.short)])
 
 
-def as_json(lines: Sequence[Line]) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Measured:
+    """When, of what and on what a run began to measure."""
+
+    at: str
+    commit: str
+    machine: str
+
+
+def measured_here() -> Measured:
+    """Now, the commit that is checked out, and this machine."""
+    command = ["git", "describe", "--always", "--dirty"]
+    git = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
+    machine = f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}, Python {platform.python_version()}"
+    return Measured(f"{dt.datetime.now(dt.UTC):%Y-%m-%d %H:%M} UTC", git or "unknown", machine)
+
+
+def as_json(lines: Sequence[Line], measured: Measured) -> dict[str, Any]:
     """Everything, for a program."""
-    return {"at": _at(), "commit": _commit(), "machine": _machine(), "lines": [asdict(each) for each in lines]}
+    return {**asdict(measured), "lines": [asdict(each) for each in lines]}
 
 
-def write(lines: Sequence[Line], order: Sequence[str]) -> None:
+def write(lines: Sequence[Line], measured: Measured, order: Sequence[str]) -> None:
     """Put these lines into docs/reliability.md; those of other faults stay, all of them in this order."""
     text = DOCUMENT.read_text("utf-8")
     before, _, rest = text.partition(BEGIN)
     old, _, after = rest.partition(END)
-    rows = {match[1]: match[0] for match in _ROW.finditer(old)} | {each.fault: _row(each) for each in lines}
-    told = [f"On {_machine()}, by `make faults`:", "", COLUMNS, *(rows[name] for name in order if name in rows)]
+    rows = {match[1]: match[0] for match in _ROW.finditer(old)} | {each.fault: _row(each, measured) for each in lines}
+    told = [f"On {measured.machine}, by `make faults`:", "", COLUMNS, *(rows[name] for name in order if name in rows)]
     DOCUMENT.write_text("\n".join([f"{before}{BEGIN}", *told, f"{END}{after}"]), "utf-8")
 
 
-def _row(line: Line) -> str:
-    cells = (f"`{line.fault}`", line.struck, line.figure, line.limit, _verdict(line), _at(), f"`{_commit()}`")
+def _row(line: Line, measured: Measured) -> str:
+    when = (measured.at, f"`{measured.commit}`")
+    cells = (f"`{line.fault}`", line.struck, line.figure, line.limit, _verdict(line), *when)
     return f"| {' | '.join(cells)} |"
 
 
 def _verdict(line: Line) -> str:
     return HELD if line.held else SHORT
-
-
-def _at() -> str:
-    return f"{dt.datetime.now(dt.UTC):%Y-%m-%d %H:%M} UTC"
-
-
-def _commit() -> str:
-    command = ["git", "describe", "--always", "--dirty"]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
-
-
-def _machine() -> str:
-    return f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}, Python {platform.python_version()}"

@@ -36,6 +36,8 @@ class Plan:
     mlm_resolution_s: float
     saves: int
     turns: int
+    #: How much time may pass at once, seconds: with little, several saves come to share a stamp.
+    moments: tuple[float, ...]
     #: How readily actors change turns, from one that runs alone to one that stops at every statement.
     switching: float
     #: How readily the world moves on while actors could go on.
@@ -47,6 +49,8 @@ class Plan:
     loses: bool
     weights: dict[str, float]
 
+
+MOMENTS = (0.001, 0.01, 0.2, 1.1, 2.0, 7.0, 35.0, 130.0, 320.0)
 
 #: What may happen besides saves and what follows from them, and in how many histories it may.
 TROUBLES: dict[str, tuple[float, float]] = {
@@ -73,7 +77,8 @@ TROUBLES: dict[str, tuple[float, float]] = {
 
 def plan_of(lot: Random) -> Plan:
     """Draw a plan."""
-    resolution_s = lot.choice([0.004, 0.004, 1.0])
+    hasty = lot.random() < 0.25
+    resolution_s = 1.0 if hasty else lot.choice([0.004, 0.004, 1.0])
     trouble = lot.random() < 0.85
     weights = {name: weight for name, (share, weight) in TROUBLES.items() if trouble and lot.random() < share}
     weights |= {"an outsider saves": 2.0, "an own write": lot.choice([0.5, 2.0, 4.0]), "deliver": 4.0}
@@ -89,6 +94,7 @@ def plan_of(lot: Random) -> Plan:
         mlm_resolution_s=lot.choice([0.001, 1 / 300, resolution_s]),
         saves=lot.randint(2, 5 if many else 8),
         turns=lot.choice([60, 150, 400]),
+        moments=MOMENTS[:4] if hasty else MOMENTS,
         switching=lot.choice([0.0, 0.03, 0.1, 0.3, 0.6]),
         haste=lot.choice([0.1, 0.25, 0.5]),
         behind_share=lot.choice([0.0, 0.0, 0.15, 0.4]),

@@ -62,7 +62,8 @@ def sweep(history: History) -> None:
 
 def time_passes(history: History) -> None:
     """A moment, a while or a long time."""
-    history.later(history.lot.choice([0.001, 0.01, 0.3, 1.1, 2.0, 7.0, 35.0, 130.0, 320.0]))
+    assert history.plan is not None
+    history.later(history.lot.choice(history.plan.moments))
 
 
 def kill(history: History) -> None:

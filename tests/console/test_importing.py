@@ -7,10 +7,9 @@ import threading
 from itertools import islice
 
 import sqlalchemy as sa
-from click.testing import CliRunner
+from from_outside import Run
 
 from console import importing
-from console.commands import import_
 from console.processes import ended_by_signals
 from freshness.bell import Ring
 
@@ -62,9 +61,7 @@ def test_one_that_came_to_its_end_is_not_taken_up_but_begun_anew(engine: sa.Engi
     assert not again.resumed
 
 
-def test_an_import_of_all_exits_0_though_mlm_had_deleted_a_file_before(
-    engine: sa.Engine, environment: dict[str, str]
-) -> None:
+def test_an_import_of_all_exits_0_though_mlm_had_deleted_a_file_before(engine: sa.Engine, run: Run) -> None:
     with engine.begin() as conn:
         conn.exec_driver_sql("INSERT INTO loans (mlm_reference_number) VALUES ('R000001'), ('R000002')")
         conn.exec_driver_sql("UPDATE file_freshness SET deleted_at = now() - interval '1 day' WHERE ref = 'R000001'")
@@ -76,11 +73,11 @@ def test_an_import_of_all_exits_0_though_mlm_had_deleted_a_file_before(
 
     working = threading.Thread(target=worker)
     working.start()
-    done = CliRunner().invoke(import_.command, ["--all"], env=environment, standalone_mode=False)
+    done = run("import", "--all")
     stop.set()
     working.join()
     assert done.stdout == "1 of 2 files are here, 1 deleted in MLM before.\n"
-    assert done.return_value == 0
+    assert done.returncode == 0
 
 
 def test_a_signal_in_the_midst_of_a_statement_ends_the_block_and_nothing_else_is_raised(engine: sa.Engine) -> None:

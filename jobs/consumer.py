@@ -55,7 +55,7 @@ class WokenConsumer(Consumer):
     def __next__(self) -> MessageProxy | None:
         self._woken.clear()  # before the look: who is pushed from here on wakes us again
         with self._watched():
-            message = next(self._inner)
+            message: MessageProxy | None = next(self._inner)
         if message is None:
             self._woken.wait(self._sleep_s())
             return None

@@ -26,6 +26,9 @@ _RECEIVED = "SELECT reference_number, count(*) FROM mlm_webhook_receipts GROUP B
 #: The two that must never be.
 LOST, LIES = "the copy has lost a change", "a copy that differs calls itself fresh"
 
+#: States in which nothing is to come any more.
+STILL = ("fresh", "deleted")
+
 
 class Violation(AssertionError):
     """A rule was broken: which, and where."""
@@ -95,7 +98,7 @@ class Holding:
         for ref in history.refs:
             if found := self.differences(ref):
                 raise Violation(LOST, f"{ref} ({self.state(ref)}): {found[0]} (of {len(found)})")
-            if self.state(ref) not in ("fresh", "deleted", "unstamped"):
+            if self.state(ref) not in (*STILL, "unstamped"):
                 raise Violation("at rest, and not fresh", self._stands(ref))
         received = dict(history.postgres.rows(_RECEIVED))
         for ref, answered in history.answered.items():
@@ -118,8 +121,10 @@ class Holding:
             return differences(conn, history.house.keys, theirs, concerns)
 
     def _rests(self, ref: str) -> bool:
+        """An unstamped file may be confirmed again and again, at most every ten minutes: it waits for a stamp."""
         status = self._status(ref)
-        return status.state in ("fresh", "deleted", "unstamped") and status.confirm_at is None
+        done = status.served >= status.ordered
+        return done and (status.state == "unstamped" or (status.state in STILL and status.confirm_at is None))
 
     def _stands(self, ref: str) -> str:
         """A file as `freshness explain` would tell it, in a line."""

@@ -174,16 +174,16 @@ class Scheduler:
 
     def _await(self, actor: Actor) -> None:
         """Wait until an actor that runs, or did wait for a lock, is at a point, is done, or waits for a lock."""
-        looks = 0
-        while True:
+        waited = actor.state == "blocked"
+        for _ in range(round(STUCK_AFTER_S / LOOK_AFTER_S)):
+            if waited and self._blocked(actor.backend):
+                return
             with self._turn:
-                if actor.state in ("ready", "done"):
+                if actor.state in ("ready", "done") or (
+                    self._turn.wait(LOOK_AFTER_S) and actor.state in ("ready", "done")
+                ):
                     return
-                if self._turn.wait(LOOK_AFTER_S) and actor.state in ("ready", "done"):
-                    return
-            if not actor.impatient and self._blocked(actor.backend):
+            if not waited and not actor.impatient and self._blocked(actor.backend):
                 actor.state = "blocked" if actor.state == "running" else actor.state
                 return
-            looks += 1
-            if looks > STUCK_AFTER_S / LOOK_AFTER_S:
-                raise Stuck([f"{each.name} at {each.at} ({each.state})" for each in self.actors])
+        raise Stuck([f"{each.name} at {each.at} ({each.state})" for each in self.actors])

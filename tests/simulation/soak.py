@@ -152,7 +152,12 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=200, help="how many histories")
     parser.add_argument("--first", type=int, default=1, help="the first seed")
     parser.add_argument("--seed", type=int, help="play this one alone and print its trace")
-    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="how many at once; one a core")
+    parser.add_argument(
+        "--processes",
+        type=int,
+        default=2 * (os.cpu_count() or 1),
+        help="how many at once; two a core, for half of the time PostgreSQL works",
+    )
     parser.add_argument("--json", action="store_true", help="the table as JSON")
     given = parser.parse_args()
     if given.seed is not None:

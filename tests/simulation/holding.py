@@ -110,12 +110,14 @@ class Holding:
         return str(self._status(ref).state)
 
     def differences(self, ref: str) -> list[Any]:
-        """Where our copy is not what MLM has. A lead that MLM deleted after it had become a loan may be a lead here."""
+        """Where our copy is not what MLM has. A lead that MLM deleted after it had become a loan may be a lead here; a
+        loan is never turned back, though MLM was restored to when it was a lead."""
         history = self._history
         version = history.sandbox.store.newest(ref)
         theirs = file_json(version, history.sandbox.dials.now)
-        if version.deleted:
-            theirs["kind"] = self._status(ref).kind
+        ours = self._status(ref).kind
+        if version.deleted or ours == "loan":
+            theirs["kind"] = ours
         with history.postgres.looking() as conn:
             concerns = history.house.rules.active
             return differences(conn, history.house.keys, theirs, concerns)

@@ -8,7 +8,8 @@ a run can be replayed. Defaults are the contract's forms and no fault at all.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from random import Random
 from typing import Any
@@ -217,6 +218,16 @@ class Dials:
         with self._lock:
             self.now = knobs = self.now.patched(changes)
         return self._told(knobs)
+
+    @contextmanager
+    def turned(self, **changes: Any) -> Iterator[None]:
+        """Some knobs turned for as long as the block runs, then these as before. Raises KnobError, as `patch`."""
+        before = self.now
+        self.patch(**changes)
+        try:
+            yield
+        finally:
+            self.patch(**{name: getattr(before, name) for name in changes})
 
     def reset(self) -> Knobs:
         """Every knob as it was at the start."""

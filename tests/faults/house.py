@@ -184,16 +184,6 @@ class Standing:
         found = differences(conn, self.house.keys, file_json(version, self.mlm.dials.now))
         return [str(each) for each in found]
 
-    @contextmanager
-    def turned(self, **knobs: Any) -> Iterator[None]:
-        """Some of the sandbox's knobs turned for as long as the block runs."""
-        before = self.mlm.dials.now
-        self.mlm.dials.patch(**knobs)
-        try:
-            yield
-        finally:
-            self.mlm.dials.patch(**{name: getattr(before, name) for name in knobs})
-
     def import_all(self) -> None:
         """Bring every file here for the first time."""
         begun = importing.begin(self.engine, self.refs)

@@ -32,7 +32,7 @@ SELECT count(*) FROM file_concerns c JOIN file_freshness f ON f.id = c.file_id W
 
 def struck(form: str, scene: Scene) -> float:
     """Let a share of the calls end in this form for some seconds."""
-    with scene.house.turned(fault_forms=(form,), fault_share=STRUCK_SHARE):
+    with scene.house.mlm.dials.turned(fault_forms=(form,), fault_share=STRUCK_SHARE):
         time.sleep(STRUCK_S)
     since = now()
     scene.note(f"{scene.house.mlm.calls.by_outcome[form]} calls struck")
@@ -48,7 +48,7 @@ def away(away_s: float, house: Standing, fault: Fault) -> Line:
         scene = set_up(house, stack)
         scene.load.start()
         time.sleep(BEFORE_S)
-        with house.turned(outage="html503"):
+        with house.mlm.dials.turned(outage="html503"):
             house.mlm.calls.clear()
             until(lambda: circuit_state(house.redis).state != "closed", "the circuit opens")
             opened = circuit_state(house.redis).since

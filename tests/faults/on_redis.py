@@ -50,7 +50,7 @@ def stalled(scene: Scene) -> float:
 
 def flushed(scene: Scene) -> float:
     """Empty Redis while slices wait in it."""
-    with scene.house.turned(latency_ms=300.0):
+    with scene.house.mlm.dials.turned(latency_ms=300.0):
         client = scene.house.redis
         until(lambda: depth(client, Queue.LOAN_SYNC_ASSOC) > 5, "slices wait", 15, 0.005)
         scene.note(f"{depth(client, Queue.LOAN_SYNC_ASSOC)} slices waited")
@@ -78,7 +78,7 @@ def _kill(house: Standing) -> None:
 
 def _with_retries_pending(scene: Scene) -> None:
     """Return at a moment when messages for later stand in Redis."""
-    with scene.house.turned(**BUSY):
+    with scene.house.mlm.dials.turned(**BUSY):
         until(lambda: scene.house.retries_pending() >= 3, "retries are pending", 20, 0.005)
         scene.note(f"{scene.house.retries_pending()} retries pending")
 

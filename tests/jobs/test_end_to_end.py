@@ -77,7 +77,7 @@ def test_the_import_command_brings_files_whole_and_says_so(house: WholeHouse) ->
 
 
 def test_the_import_command_names_what_mlm_lacks_and_what_was_given_up_and_exits_1(house: WholeHouse) -> None:
-    with house.turned(fault_share=1.0, fault_forms=("result_error",), fault_text="Access denied."):
+    with house.mlm.dials.turned(fault_share=1.0, fault_forms=("result_error",), fault_text="Access denied."):
         done = house.run("import", "R000018")
     assert (done.returncode, done.stderr) == (1, "")
     assert "0 of 1 file is here, 1 given up" in done.stdout
@@ -149,7 +149,7 @@ def test_a_worker_told_to_stop_finishes_its_slices_and_leaves_the_rest_to_anothe
     house.import_(*refs)
     first = house.worker()
     first_id = house.id_of(first)
-    with house.turned(latency_ms=800):
+    with house.mlm.dials.turned(latency_ms=800):
         for ref in refs:
             house.order(ref)
         until(lambda: len(house.leased(first_id)) >= 8, "the worker is at work on all its threads")
@@ -166,7 +166,7 @@ def test_what_a_killed_worker_was_reading_is_read_by_another(house: WholeHouse) 
     house.import_("R000012")
     first = house.worker()
     first_id = house.id_of(first)
-    with house.turned(latency_ms=3000):
+    with house.mlm.dials.turned(latency_ms=3000):
         house.touch("R000012", "loan_fields")
         until(lambda: "loan_fields" in house.leased(first_id), "the slice is at work")
         until(lambda: house.mlm.calls.under_way, "its call is under way")
@@ -182,7 +182,7 @@ def test_a_worker_that_was_paused_past_its_lease_changes_nothing(house: WholeHou
     paused = house.worker()
     paused_id = house.id_of(paused)
     until(lambda: not house.mlm.calls.under_way, "calls of killed workers have ended")
-    with house.turned(latency_ms=3000):
+    with house.mlm.dials.turned(latency_ms=3000):
         house.touch("R000013", "loan_fields")
         until(lambda: house.leased(paused_id) and house.mlm.calls.under_way, "a slice's call is under way")
         house.pause(paused)
@@ -207,7 +207,7 @@ def test_a_worker_that_was_paused_past_its_lease_changes_nothing(house: WholeHou
 def test_a_flushed_redis_costs_seconds_and_no_change(house: WholeHouse) -> None:
     refs = [f"R{n:06d}" for n in range(14, 18)]
     house.import_(*refs)
-    with house.turned(latency_ms=300):
+    with house.mlm.dials.turned(latency_ms=300):
         for ref in refs:
             house.touch(ref, "assets")
         until(lambda: depth(house.redis, Queue.LOAN_SYNC_ASSOC), "slices wait in the queue")
@@ -251,7 +251,7 @@ class TestBorrowersData:
         assert _found_in("\n".join(_held_by(house.redis)), _people(house)) == []
 
     def test_is_not_in_the_logs(self, house: WholeHouse, edited: str) -> None:
-        with house.turned(fault_next=3, fault_forms=("html503", "fault", "half")):
+        with house.mlm.dials.turned(fault_next=3, fault_forms=("html503", "fault", "half")):
             house.order(edited)
             until(lambda: house.mlm.calls.by_outcome["half"] or not house.mlm.dials.now.fault_next, "calls failed")
         house.rests(edited)

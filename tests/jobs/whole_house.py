@@ -10,8 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -254,16 +253,6 @@ class WholeHouse:
         self.rows("UPDATE workers SET beat_at = mlm_now() - interval '1 minute' WHERE id = %(id)s", id=worker_id)
         query = "UPDATE file_concerns SET lease_until = mlm_now() - interval '1 second' WHERE lease_worker = %(id)s"
         self.rows(query, id=worker_id)
-
-    @contextmanager
-    def turned(self, **knobs: Any) -> Iterator[None]:
-        """Some of the sandbox's knobs turned for as long as the block runs."""
-        before = self.mlm.dials.now
-        self.mlm.dials.patch(**knobs)
-        try:
-            yield
-        finally:
-            self.mlm.dials.patch(**{name: getattr(before, name) for name in knobs})
 
     def close(self) -> None:
         for each in self.processes:

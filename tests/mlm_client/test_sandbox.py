@@ -528,3 +528,11 @@ def test_a_bad_value_of_a_knob_is_named_and_turns_nothing(bad: dict[str, object]
     with pytest.raises(KnobError, match=next(iter(bad))):
         dials.patch(webhook_root="single", **bad)
     assert dials.now == Knobs()
+
+
+def test_knobs_turned_for_a_block_are_as_before_it_afterwards_and_no_others() -> None:
+    dials = Dials(Knobs(latency_ms=20.0))
+    with dials.turned(latency_ms=300.0, outage="html503"):
+        assert dials.now == Knobs(latency_ms=300.0, outage="html503")
+        dials.patch(fault_next=2)
+    assert dials.now == Knobs(latency_ms=20.0, fault_next=2)

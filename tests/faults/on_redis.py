@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import signal
 import time
+from functools import partial
 
 from jobs.bell import depth
 from jobs.broker import Queue
@@ -18,20 +19,11 @@ BLINK_S, AWAY_S, STALL_S = 0.7, 20.0, 7.0
 BUSY = {"fault_share": 0.4, "fault_forms": ("result_error",), "fault_text": "Loan is currently locked by another user."}
 
 
-def killed(scene: Scene) -> float:
-    """Kill Redis while retries are pending, and start it again at once."""
+def killed(back_after_s: float, scene: Scene) -> float:
+    """Kill Redis while retries are pending, and start it again so much later."""
     _with_retries_pending(scene)
     _kill(scene.house)
-    time.sleep(BLINK_S)
-    scene.house.valkey.start()
-    return now()
-
-
-def away(scene: Scene) -> float:
-    """Kill Redis while retries are pending, and start it again after a while."""
-    _with_retries_pending(scene)
-    _kill(scene.house)
-    time.sleep(AWAY_S)
+    time.sleep(back_after_s)
     scene.house.valkey.start()
     return now()
 
@@ -84,8 +76,10 @@ def _with_retries_pending(scene: Scene) -> None:
 
 
 FAULTS = (
-    under_load("redis-killed", f"Redis killed and back after {BLINK_S:g} s, retries pending", 15, killed),
-    under_load("redis-away", f"Redis away for {AWAY_S:g} s, retries pending", 15, away),
+    under_load(
+        "redis-killed", f"Redis killed and back after {BLINK_S:g} s, retries pending", 15, partial(killed, BLINK_S)
+    ),
+    under_load("redis-away", f"Redis away for {AWAY_S:g} s, retries pending", 15, partial(killed, AWAY_S)),
     under_load("redis-stalled", f"Redis stalled for {STALL_S:g} s", 15, stalled),
     under_load("redis-flushed", "`FLUSHALL` while slices wait", 15, flushed),
     under_load("redis-emptied", "Redis killed and back empty, retries pending", 15, emptied),

@@ -160,9 +160,9 @@ def _children(laptop: Laptop) -> list[Child]:
         port = laptop.sandbox_url.rpartition(":")[2]
         webhook = f"{laptop.receiver_url}/api/v1/loans/mlm/webhook"
         argv = ["sandbox", "--json", "--port", port, "--files", str(SANDBOX_FILES), "--webhook-url", webhook]
-        children.append(_child(laptop, "sandbox", argv, lambda: _answers(f"{laptop.sandbox_url}/api/health")))
+        children.append(_child(laptop, "sandbox", argv, lambda: answers(f"{laptop.sandbox_url}/api/health")))
     ready = f"{laptop.receiver_url}/readyz"
-    children.append(_child(laptop, "receiver", ["receiver", "--grace", "5"], lambda: _answers(ready)))
+    children.append(_child(laptop, "receiver", ["receiver", "--grace", "5"], lambda: answers(ready)))
     for number in range(1, WORKERS + 1):
         last = (lambda: _living(laptop) >= WORKERS) if number == WORKERS else None
         children.append(_child(laptop, f"worker {number}", ["worker", "--grace", "5"], last))
@@ -190,7 +190,8 @@ def _refuse_strangers(laptop: Laptop) -> None:
         )
 
 
-def _answers(url: str) -> bool:
+def answers(url: str) -> bool:
+    """Whether a process does its work, asked at its own address for that: a receiver's `/readyz`, for one."""
     try:
         return httpx.get(url, trust_env=False, timeout=2).status_code == 200
     except httpx.HTTPError:

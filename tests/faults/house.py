@@ -18,13 +18,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
-import httpx
 import redis
 import sqlalchemy as sa
 
 from console import importing
 from console.demo.comparing import differences
 from console.embedded import PostgreSQL, Servers, Valkey, embedded
+from console.laptop import answers
 from console.processes import Child, Supervisor
 from freshness.settings import SETTINGS, load
 from jobs.broker import NAMESPACE, Queue
@@ -125,7 +125,8 @@ class Standing:
         self.stop()
         environment = {**_without_settings(os.environ), **self.environment, **settings}
         names = [RECEIVER, *SCHEDULERS, *WORKERS]
-        children = [Child(name, _argv(name), environment, self.answers if name == RECEIVER else None) for name in names]
+        ready = {RECEIVER: lambda: answers(f"{self.url}/readyz")}
+        children = [Child(name, _argv(name), environment, ready.get(name)) for name in names]
         self._running = Supervisor(children, out=self._log)
         self._running.__enter__()
         until(lambda: self._beating() >= len(WORKERS) + len(SCHEDULERS), "workers and schedulers beat")
@@ -167,13 +168,6 @@ class Standing:
         assert self._running is not None
         pid = int(worker_id.split(":")[1])
         return next((name for name, each in self._running.process_ids().items() if each == pid), None)
-
-    def answers(self) -> bool:
-        """Whether the receiver can answer a batch 2xx."""
-        try:
-            return httpx.get(f"{self.url}/readyz", timeout=5).is_success
-        except httpx.TransportError:
-            return False
 
     def retries_pending(self) -> int:
         """Messages for later that stand in Redis."""

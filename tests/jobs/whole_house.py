@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import httpx
 import redis
 import sqlalchemy as sa
 from forked import Forked
@@ -23,6 +22,7 @@ from forked import Forked
 from console import importing
 from console.cli import main
 from console.demo.comparing import Difference, differences
+from console.laptop import answers
 from freshness.ledger.files import import_file
 from freshness.ledger.status import freshness_of
 from freshness.settings import load
@@ -126,7 +126,7 @@ class WholeHouse:
         self.start("scheduler")
         self.start("scheduler")
         self.worker()
-        until(self._answers, "the receiver answers")
+        until(lambda: answers(f"{self.url}/readyz"), "the receiver answers")
         mlm.deliveries.target(f"{self.url}/api/v1/loans/mlm/webhook", WEBHOOK_TOKEN)
 
     def start(self, name: str, *arguments: str) -> Process:
@@ -261,9 +261,3 @@ class WholeHouse:
                 each.ended()
         self.monitor.close()
         self.house.engine.dispose()
-
-    def _answers(self) -> bool:
-        try:
-            return httpx.get(f"{self.url}/readyz").is_success
-        except httpx.TransportError:
-            return False

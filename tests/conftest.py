@@ -16,16 +16,23 @@ from pathlib import Path
 import psycopg
 import pytest
 import sqlalchemy as sa
-from databases import DATABASE, FIELD_KEYS, REDIS, TEMPLATE, create, database, drop, emptied_redis, url_of
+from databases import (
+    DATABASE,
+    FIELD_KEYS,
+    REDIS,
+    TEMPLATE,
+    create,
+    database,
+    drop,
+    emptied_redis,
+    engine_on,
+    migrate,
+    url_of,
+)
 from hypothesis import settings as hypothesis_settings
 
 from console.embedded import embedded
 from freshness.settings import SETTINGS
-from migrations.upgrade import driver_url, upgrade
-
-#: As the one stored value stands once a webhook's stamp has equalled a read's. Until then every entry orders, and
-#: nothing else about the guard would show. `empty_database_url` is without it.
-CALIBRATED = "UPDATE stamp_calibration SET alike_at = mlm_now()"
 
 hypothesis_settings.register_profile("dev", deadline=None)
 hypothesis_settings.register_profile("ci", deadline=None, derandomize=True)
@@ -48,9 +55,7 @@ def pytest_configure(config: pytest.Config) -> None:
     admin = stack.enter_context(psycopg.connect(servers.database_url, autocommit=True))
     create(admin, os.environ[TEMPLATE])
     stack.callback(drop, admin, os.environ[TEMPLATE])
-    upgrade(url_of(os.environ[TEMPLATE]))
-    with psycopg.connect(url_of(os.environ[TEMPLATE])) as template:
-        template.execute(CALIBRATED)
+    migrate(url_of(os.environ[TEMPLATE]))
 
 
 @pytest.fixture(scope="session")
@@ -76,9 +81,8 @@ def empty_database_url(_admin: psycopg.Connection) -> Iterator[str]:
 @pytest.fixture
 def engine(database_url: str) -> Iterator[sa.Engine]:
     """An SQLAlchemy engine on this test's database; its sessions are in UTC."""
-    engine = sa.create_engine(driver_url(database_url), pool_size=5, connect_args={"options": "-c timezone=UTC"})
-    yield engine
-    engine.dispose()
+    with engine_on(database_url) as engine:
+        yield engine
 
 
 @pytest.fixture

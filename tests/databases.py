@@ -11,9 +11,15 @@ import redis
 import sqlalchemy as sa
 from psycopg import sql
 
+from migrations.upgrade import driver_url, upgrade
+
 DATABASE, REDIS = "MLM_TEST_DATABASE_URL", "MLM_TEST_REDIS_URL"
 TEMPLATE = "MLM_TEST_TEMPLATE"  # set by conftest: the migrated database that each test's is copied from
 FIELD_KEYS = "dGhpcyBpcyBhIGtleSBmb3IgdGVzdHMgb25seSwgMzI="
+
+#: As the one stored value stands once a webhook's stamp has equalled a read's. Until then every entry orders, and
+#: nothing else about the guard would show. A database from `template0` is without it.
+CALIBRATED = "UPDATE stamp_calibration SET alike_at = mlm_now()"
 
 
 @contextmanager
@@ -28,6 +34,23 @@ def database(admin: psycopg.Connection, purpose: str, template: str | None = Non
         yield url_of(name)
     finally:
         drop(admin, name)
+
+
+@contextmanager
+def engine_on(url: str, options: str = "") -> Iterator[sa.Engine]:
+    """An SQLAlchemy engine on a database for as long as the block runs; its sessions are in UTC."""
+    engine = sa.create_engine(driver_url(url), pool_size=5, connect_args={"options": f"-c timezone=UTC {options}"})
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+def migrate(url: str) -> None:
+    """Bring an empty database to where each test's begins: migrated, its stamps calibrated."""
+    upgrade(url)
+    with psycopg.connect(url) as connection:
+        connection.execute(CALIBRATED)
 
 
 def emptied_redis() -> str:

@@ -6,7 +6,6 @@ A house for all tests here, files of its own for each. Its two schedulers run th
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import threading
@@ -17,7 +16,7 @@ import httpx
 import psycopg
 import pytest
 import redis
-from psycopg import sql
+from databases import FIELD_KEYS, database, emptied_redis
 from whole_house import PORTAL_TOKEN, WholeHouse, until
 
 from freshness.concerns import ALL
@@ -35,27 +34,13 @@ _WORD = re.compile(r"\w+")
 
 @pytest.fixture(scope="module")
 def house(_admin: psycopg.Connection, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WholeHouse]:
-    process = os.environ.get("PYTEST_XDIST_WORKER", "gw0")
-    template = os.environ["MLM_TEST_TEMPLATE"]
-    name = f"{template}_{process}_house"
-    drop = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
-    _admin.execute(drop)
-    _admin.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template)))
-    redis_url = f"{os.environ['MLM_TEST_REDIS_URL'].rpartition('/')[0]}/{15 - int(process.removeprefix('gw'))}"
-    with redis.Redis.from_url(redis_url) as client:
-        client.flushdb()
-    environment = {
-        "DATABASE_URL": os.environ["MLM_TEST_DATABASE_URL"].rpartition("/")[0] + f"/{name}",
-        "REDIS_URL": redis_url,
-        "FIELD_KEYS": "dGhpcyBpcyBhIGtleSBmb3IgdGVzdHMgb25seSwgMzI=",
-    }
-    with SandboxServer(files=30, seed=7) as mlm:
+    with database(_admin, "house") as url, SandboxServer(files=30, seed=7) as mlm:
+        environment = {"DATABASE_URL": url, "REDIS_URL": emptied_redis(), "FIELD_KEYS": FIELD_KEYS}
         house = WholeHouse(environment, mlm, tmp_path_factory.mktemp("house"))
         try:
             yield house
         finally:
             house.close()
-    _admin.execute(drop)
 
 
 @pytest.fixture

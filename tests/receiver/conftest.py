@@ -8,37 +8,24 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 import sqlalchemy as sa
-from psycopg import sql
+from databases import REDIS, database, engine_on, migrate
 from running_receiver import Receiver, receiver
 
 from console.embedded import PostgreSQL, embedded
-from migrations.upgrade import driver_url, upgrade
 
 #: Rows that a migration has put there.
 KEPT = ("alembic_version", "event_counter", "stamp_calibration", "backstop_turns")
 
 
-def _engine(url: str | sa.URL) -> sa.Engine:
-    text = url if isinstance(url, str) else url.render_as_string(hide_password=False)
-    return sa.create_engine(driver_url(text), pool_size=5, connect_args={"options": "-c timezone=UTC"})
-
-
 @pytest.fixture(scope="session")
 def _shared_engine(_admin: psycopg.Connection) -> Iterator[sa.Engine]:
-    template = os.environ["MLM_TEST_TEMPLATE"]
-    name = f"{template}_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}_receiver"
-    drop = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
-    _admin.execute(drop)
-    _admin.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template)))
-    engine = _engine(sa.make_url(os.environ["MLM_TEST_DATABASE_URL"]).set(database=name))
-    yield engine
-    engine.dispose()
-    _admin.execute(drop)
+    with database(_admin, "receiver") as url, engine_on(url) as engine:
+        yield engine
 
 
 @pytest.fixture(scope="session")
 def _shared_receiver(_shared_engine: sa.Engine) -> Iterator[Receiver]:
-    with receiver(_shared_engine, redis_url=os.environ["MLM_TEST_REDIS_URL"]) as running:
+    with receiver(_shared_engine, redis_url=os.environ[REDIS]) as running:
         yield running
 
 
@@ -63,9 +50,8 @@ def _empty(engine: sa.Engine) -> None:
 @pytest.fixture
 def own_engine(database_url: str) -> Iterator[sa.Engine]:
     """An engine on a database of this test's own, to do harm to."""
-    engine = _engine(database_url)
-    yield engine
-    engine.dispose()
+    with engine_on(database_url) as engine:
+        yield engine
 
 
 @pytest.fixture
@@ -79,11 +65,7 @@ def served(_shared_receiver: Receiver, engine: sa.Engine) -> Receiver:
 def _stoppable() -> Iterator[PostgreSQL]:
     with embedded(durable=False, redis_url="redis://not-needed") as servers:
         assert servers.postgresql is not None
-        upgrade(servers.database_url)
-        engine = _engine(servers.database_url)
-        with engine.begin() as conn:
-            conn.exec_driver_sql("UPDATE stamp_calibration SET alike_at = mlm_now()")
-        engine.dispose()
+        migrate(servers.database_url)
         yield servers.postgresql
 
 
@@ -93,6 +75,5 @@ def postgresql(_stoppable: PostgreSQL) -> Iterator[PostgreSQL]:
     yield _stoppable
     if _stoppable.process is None:
         _stoppable.start()
-    engine = _engine(_stoppable.url)
-    _empty(engine)
-    engine.dispose()
+    with engine_on(_stoppable.url) as engine:
+        _empty(engine)

@@ -10,9 +10,10 @@ from typing import Any
 
 import redis
 import sqlalchemy as sa
+from simulation.answering import answer
 
 from console.demo.comparing import Difference, differences
-from freshness.bell import Ring, Work
+from freshness.bell import Ring
 from freshness.ledger import backstops, batches, status
 from freshness.ledger.backstops import Backstop, Report
 from freshness.ledger.batches import Entry
@@ -119,19 +120,7 @@ class InProcess:
         """Do what was rung for, and what that rings for."""
         self.house.beat()
         while self.queue:
-            ring = self.queue.popleft()
-            if ring.work is Work.HYDRATE_FILE:
-                self.clerk.hydrate_file(ring.file_id)
-            elif ring.work is Work.CONFIRM:
-                self.clerk.confirm(ring.file_id)
-            elif ring.work is Work.CHECK:
-                self.checker.check(ring.file_id)
-            elif ring.work is Work.AUDIT:
-                self.auditor.audit(ring.file_id)
-            elif ring.own_write_id is not None:
-                self.clerk.capture(ring.file_id, ring.own_write_id)
-            elif ring.concern is not None:
-                self.clerk.hydrate_concern(ring.file_id, ring.concern)
+            answer(self.queue.popleft(), self.clerk, self.checker, self.auditor)
 
     def settle(self, within_s: float = 300.0) -> None:
         """Sweep and work until no file is stale: two seconds apart, ten after half a minute. No backstop ticks."""

@@ -17,6 +17,7 @@ import redis
 import sqlalchemy as sa
 from databases import FIELD_KEYS, database, emptied_redis
 from hands import PATIENCE_S
+from simulation.answering import answer
 from structlog.testing import capture_logs
 
 from freshness.bell import Ring, Work
@@ -66,15 +67,7 @@ class Worker:
         """Do what was rung for, and what that rings for, until the queue is empty."""
         self.house.beat()
         while self.queue:
-            ring = self.queue.popleft()
-            if ring.work is Work.HYDRATE_FILE:
-                self.clerk.hydrate_file(ring.file_id)
-            elif ring.work is Work.CONFIRM:
-                self.clerk.confirm(ring.file_id)
-            elif ring.own_write_id is not None:
-                self.clerk.capture(ring.file_id, ring.own_write_id)
-            elif ring.concern is not None:
-                self.clerk.hydrate_concern(ring.file_id, ring.concern)
+            answer(self.queue.popleft(), self.clerk)
 
     def order(self, *refs: str) -> None:
         for ref in refs:

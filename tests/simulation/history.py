@@ -186,17 +186,23 @@ class History:
         return self.lot.choices(names, [weights[name] for name in names])[0]
 
     def end(self) -> None:
-        """All trouble ends, everything runs out, the backstop comes round once, and the copy is MLM's."""
+        """All trouble ends, everything runs out, the backstops come round, and the copy is MLM's."""
         self.scheduler.switching = 0.0
         self.mend()
         self.rest()
         for _ in range(2):  # what was restored is found by one confirmation, and read when a read is late
-            for ref in self.refs:
-                self.ring(Work.CHECK, ref)
-            self.rest()
-            self.later(self.house.rules.read_lag_s + 5)
-        self.rest()
+            self._come_round(Work.CHECK)
+        self.holding.healed()
+        self._come_round(Work.AUDIT)  # what no stamp told
         self.holding.at_rest()
+
+    def _come_round(self, work: Work) -> None:
+        """A backstop looks at every file, and what it finds is read."""
+        for ref in self.refs:
+            self.ring(work, ref)
+        self.rest()
+        self.later(self.house.rules.read_lag_s + 5)
+        self.rest()
 
     def mend(self) -> None:
         """Whatever was broken works again."""

@@ -21,6 +21,7 @@ _RECEIPTS = """
 SELECT r.id FROM mlm_webhook_receipts r JOIN file_freshness f ON f.id = r.file_id
 WHERE r.order_number IS NOT NULL AND (r.served_at IS NOT NULL) <> (f.served >= r.order_number)
 """
+_MISSED = "SELECT f.ref, m.concern FROM missed_changes m JOIN file_freshness f ON f.id = m.file_id"
 _RECEIVED = "SELECT reference_number, count(*) FROM mlm_webhook_receipts GROUP BY 1"
 
 #: The two that must never be.
@@ -92,6 +93,12 @@ class Holding:
         rule = LOST if lost else "no rest"
         return Violation(rule, "; ".join(stands[ref] for ref in lost or stands))
 
+    def healed(self) -> None:
+        """Once the rounds have come by, a copy that calls itself fresh is equal, whatever was lost."""
+        for ref in self._history.refs:
+            if self.state(ref) in STILL and (found := self.differences(ref)):
+                raise Violation(LOST, f"{ref} after its round: {found[0]} (of {len(found)})")
+
     def at_rest(self) -> None:
         """The copy equals MLM's in every file, and says so; every entry that was answered well has its receipt."""
         history = self._history
@@ -100,6 +107,8 @@ class Holding:
                 raise Violation(LOST, f"{ref} ({self.state(ref)}): {found[0]} (of {len(found)})")
             if self.state(ref) not in (*STILL, "unstamped"):
                 raise Violation("at rest, and not fresh", self._stands(ref))
+        if missed := [(ref, concern) for ref, concern in history.postgres.rows(_MISSED) if ref not in history.lost]:
+            raise Violation("the audit counted a missed change", f"{missed}")
         received = dict(history.postgres.rows(_RECEIVED))
         for ref, answered in history.answered.items():
             if received.get(ref, 0) < answered:

@@ -27,6 +27,7 @@ from freshness.rules import Rules
 from freshness.settings import load
 from freshness.tables.portal import Lead, Loan
 from hydrators.names import load_names
+from jobs.auditing import Auditor
 from jobs.handlers import Clerk
 from jobs.rounds import Checker, Looker, Share
 from jobs.slices import Slices
@@ -70,6 +71,7 @@ class Worker:
     id: str
     clerk: Clerk
     checker: Checker
+    auditor: Auditor
     frozen: bool = False
 
 
@@ -141,11 +143,14 @@ class House:
             lot=lot,
         )
         clerk = Clerk(self.postgres.engine, self.rules, slices, self.mlm, self.bells, lambda: None, lambda: False)
-        share = Share(Backstop.ROUNDS, 1.0, 3600.0)
-        looker = Looker(self.postgres.engine, self.rules, self.mlm, self.bells, name, lambda: False, share)
-        self.workers[name] = Worker(name, clerk, Checker(looker))
+        rounds, audits = (self._looker(name, backstop) for backstop in (Backstop.ROUNDS, Backstop.AUDIT))
+        self.workers[name] = Worker(name, clerk, Checker(rounds), Auditor(audits, self.names, self.keys))
         self.beat()
         return self.workers[name]
+
+    def _looker(self, worker: str, backstop: Backstop) -> Looker:
+        share = Share(backstop, 1.0, 3600.0)
+        return Looker(self.postgres.engine, self.rules, self.mlm, self.bells, worker, lambda: False, share)
 
     def beat(self) -> None:
         """Every worker that can says that it lives."""
@@ -167,6 +172,8 @@ class House:
             worker.clerk.confirm(ring.file_id)
         elif ring.work is Work.CHECK:
             worker.checker.check(ring.file_id)
+        elif ring.work is Work.AUDIT:
+            worker.auditor.audit(ring.file_id)
         elif ring.own_write_id is not None:
             worker.clerk.capture(ring.file_id, ring.own_write_id)
         elif ring.concern is not None:

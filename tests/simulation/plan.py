@@ -52,12 +52,6 @@ class Plan:
 
 MOMENTS = (0.001, 0.01, 0.2, 1.1, 2.0, 7.0, 35.0, 130.0, 320.0)
 
-BLANK = "MLM's stamps are blank or not"
-
-#: What a stamp alone can tell us, and only one that can be read. Where stamps cannot be, these are left out: the file
-#: says that it is unstamped, and the audit finds them.
-TOLD_BY_STAMPS_ALONE = ("lose a webhook", "MLM is restored", "MLM's clock jumps")
-
 #: What may happen besides saves and what follows from them, and in how many histories it may.
 TROUBLES: dict[str, tuple[float, float]] = {
     "lose a webhook": (0.25, 0.6),
@@ -67,7 +61,7 @@ TROUBLES: dict[str, tuple[float, float]] = {
     "Redis goes or comes": (0.25, 0.4),
     "freeze or thaw a worker": (0.4, 0.4),
     "MLM is ill or well": (0.5, 0.5),
-    BLANK: (0.1, 0.3),
+    "MLM's stamps are blank or not": (0.1, 0.3),
     "MLM forgets its tickets": (0.3, 0.3),
     "MLM's clock jumps": (0.1, 0.3),
     "MLM is restored": (0.08, 0.3),
@@ -77,6 +71,7 @@ TROUBLES: dict[str, tuple[float, float]] = {
     "a lead becomes a loan": (0.5, 0.5),
     "the portal asks for a refresh": (0.3, 0.3),
     "a confirmation out of turn": (0.6, 0.5),
+    "an audit out of turn": (0.3, 0.3),
     "MLM makes its late saves": (0.3, 0.5),
 }
 
@@ -92,8 +87,6 @@ def plan_of(lot: Random) -> Plan:
     many = lot.random() < 0.1
     leads = int(lot.random() < 0.25)
     begin = AUTUMN if lot.random() < 0.05 else NOON
-    if begin == AUTUMN or BLANK in weights:
-        weights = {name: weight for name, weight in weights.items() if name not in TOLD_BY_STAMPS_ALONE}
     return Plan(
         begin=begin,
         files=max(1, lot.choice([1, 1, 2]) - leads),

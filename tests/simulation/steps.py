@@ -179,6 +179,11 @@ def confirmation(history: History) -> None:
     history.ring(Work.CHECK, history.lot.choice(history.refs))
 
 
+def audit(history: History) -> None:
+    """The audit reads a whole file and compares, whoever's turn it is."""
+    history.ring(Work.AUDIT, history.lot.choice(history.refs))
+
+
 def late_saves(history: History) -> None:
     """MLM makes the saves that follow from others."""
     with suppress(editing.BadEdit):
@@ -209,5 +214,6 @@ STEPS: dict[str, Step] = {
     "a lead becomes a loan": lead_becomes_loan,
     "the portal asks for a refresh": refresh,
     "a confirmation out of turn": confirmation,
+    "an audit out of turn": audit,
     "MLM makes its late saves": late_saves,
 }

@@ -19,7 +19,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 import freshness
-from freshness.bell import Ring, Work
+from freshness.bell import Ring
 from freshness.field_keys import FieldKeys
 from freshness.ledger import workers
 from freshness.ledger.backstops import Backstop
@@ -36,6 +36,7 @@ from mlm_client.client import MlmClient, MlmConfig
 from mlm_client.sandbox.server import CLIENT_ID, CLIENT_SECRET, LOAN_PATH, TOKEN_PATH
 from receiver.app import make_app
 
+from .answering import answer
 from .mlm import BASE_URL, Wire
 from .postgres import Postgres
 from .scheduler import Scheduler
@@ -166,18 +167,7 @@ class House:
 
     def work(self, worker: Worker, ring: Ring) -> None:
         """What a worker does about a ring."""
-        if ring.work is Work.HYDRATE_FILE:
-            worker.clerk.hydrate_file(ring.file_id)
-        elif ring.work is Work.CONFIRM:
-            worker.clerk.confirm(ring.file_id)
-        elif ring.work is Work.CHECK:
-            worker.checker.check(ring.file_id)
-        elif ring.work is Work.AUDIT:
-            worker.auditor.audit(ring.file_id)
-        elif ring.own_write_id is not None:
-            worker.clerk.capture(ring.file_id, ring.own_write_id)
-        elif ring.concern is not None:
-            worker.clerk.hydrate_concern(ring.file_id, ring.concern)
+        answer(ring, worker.clerk, worker.checker, worker.auditor)
 
     # the receiver
 

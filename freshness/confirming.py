@@ -38,15 +38,17 @@ def confirm(
     *,
     mark: dt.datetime | None,
     wanted: dt.datetime | None,
+    unstamped: bool,
     raised_at: dt.datetime | None,
     now: dt.datetime,
     read_lag_s: float,
 ) -> Confirmation:
     """Weigh the stamp `v` that MLM shows now against what each active concern holds.
 
-    `raised_at` is when mark or wanted was raised last, as they stood before this read.
+    `raised_at` is when mark or wanted was raised last, as they stood before this read. `unstamped`: the file's rows
+    came with no stamp, so whatever is held says nothing of them.
     """
-    differing = [concern for concern in concerns if concern.held != v]
+    differing = [concern for concern in concerns if unstamped or concern.held != v]
     if differing:
         return Confirmation(orders=not all(_in_hand(concern, v, wanted) for concern in differing))
     newest = latest(mark, wanted)

@@ -4,8 +4,8 @@
 
     t                                                    decision                     outcome
     ---------------------------------------------------  ---------------------------  -------------------------
-    missing, unreadable, or the file is unstamped;       order; wanted stays          dispatched, unguarded
-        or stamps are not calibrated
+    missing, unreadable; or stamps are not calibrated    order; wanted stays          dispatched, unguarded
+    the file is unstamped                                order; wanted = t            dispatched, unguarded
     t ≤ least held                                       skip                         held
     t ≤ wanted, and every concern held below t is stale  skip; joins that order       already_ordered
     t ≤ captured                                         skip; confirmed once quiet   own_echo
@@ -100,8 +100,10 @@ def decide(t: dt.datetime | None, file: FileNumbers, *, calibrated: bool = True)
 
     `calibrated`: a webhook's stamp has been seen to equal a read's. Until then none silences anything.
     """
-    if t is None or file.unstamped or not calibrated:
+    if t is None or not calibrated:
         return Decision(Outcome.DISPATCHED, UNGUARDED, orders=True)
+    if file.unstamped:
+        return Decision(Outcome.DISPATCHED, UNGUARDED, orders=True, wanted=t)
     if at_most(t, file.least_held):
         return _skip(Outcome.HELD)
     if at_most(t, file.wanted) and (file.all_stale or at_most(t, file.least_held_served)):

@@ -178,6 +178,7 @@ def _weigh(conn: Connection, rules: Rules, file: FileRow, v: dt.datetime) -> Con
         held,
         mark=file.mark,
         wanted=file.wanted,
+        unstamped=file.unstamped,
         raised_at=file.raised_at,
         now=file.now,
         read_lag_s=rules.read_lag_s,

@@ -40,15 +40,24 @@ def note(conn: Connection, rules: Rules, file_id: int) -> State:
     concerns = concern_rows(conn, rules, file)
     if is_candidate(file, concerns):
         conn.exec_driver_sql(_OPEN_CANDIDATE, {"file_id": file_id, "quiet": rules.quiet_s})
-    elif not any(holding.is_behind(file.newest) for holding in holdings_of(concerns)) or file.deleted_at:
+    elif not _may_come_to_be(file, concerns):
         conn.exec_driver_sql(_CLOSE_CANDIDATE, {"file_id": file_id})
     return state(conn, file, concerns)
 
 
 def is_candidate(file: FileRow, concerns: Mapping[Concern, ConcernRow]) -> bool:
-    """Whether the file is to be confirmed once it is quiet. A deleted one is not: it holds nothing by right."""
+    """Whether the file is to be confirmed once it is quiet. A deleted one is not: it holds nothing by right. Nor an
+    unstamped one: every webhook of it orders, and the rounds see when it shows a stamp again."""
     holdings = holdings_of(concerns)
-    return file.deleted_at is None and needs_confirmation(holdings, ordered=file.ordered, newest=file.newest)
+    settled = file.deleted_at is not None or file.unstamped
+    return not settled and needs_confirmation(holdings, ordered=file.ordered, newest=file.newest)
+
+
+def _may_come_to_be(file: FileRow, concerns: Mapping[Concern, ConcernRow]) -> bool:
+    """Whether a file that is no candidate now, for what is behind is due to run, may be one again without more cause:
+    it keeps its place."""
+    behind = any(holding.is_behind(file.newest) for holding in holdings_of(concerns))
+    return behind and file.deleted_at is None and not file.unstamped
 
 
 def state(conn: Connection, file: FileRow, concerns: Mapping[Concern, ConcernRow]) -> State:

@@ -23,6 +23,7 @@ def confirmed(
     *concerns: HeldBy,
     mark: int | None = None,
     wanted: int | None = None,
+    unstamped: bool = False,
     raised_at: dt.datetime | None = LONG_AGO,
 ) -> Confirmation:
     return confirm(
@@ -30,6 +31,7 @@ def confirmed(
         concerns,
         mark=t(mark) if mark is not None else None,
         wanted=t(wanted) if wanted is not None else None,
+        unstamped=unstamped,
         raised_at=raised_at,
         now=NOW,
         read_lag_s=600,
@@ -50,6 +52,11 @@ def given_up(held: int | None, at: int | None = None) -> HeldBy:
 
 def test_a_file_that_holds_what_mlm_shows_is_confirmed() -> None:
     assert confirmed(5, served(5), served(5), mark=5, wanted=5) == NOTHING
+
+
+def test_a_file_whose_rows_came_without_a_stamp_orders_whatever_it_holds_but_once() -> None:
+    assert confirmed(5, served(5), served(5), mark=5, wanted=5, unstamped=True) == ORDERS
+    assert confirmed(5, stale(5), stale(5), mark=5, wanted=5, unstamped=True) == NOTHING
 
 
 @pytest.mark.parametrize("held", [4, 6, None])

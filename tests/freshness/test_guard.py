@@ -32,8 +32,13 @@ def test_a_stamp_that_is_missing_orders_and_leaves_wanted() -> None:
     )  # fmt: skip
 
 
-def test_any_stamp_of_an_unstamped_file_orders_and_leaves_wanted() -> None:
+def test_any_stamp_of_an_unstamped_file_orders_so_that_no_older_read_serves() -> None:
     decision = decide(t(1), replace(FRESH, unstamped=True))
+    assert (decision.reason, decision.orders, decision.wanted) == ("unguarded", True, t(1))
+
+
+def test_a_stamp_that_is_not_calibrated_orders_and_leaves_wanted() -> None:
+    decision = decide(t(20), replace(FRESH, unstamped=True), calibrated=False)
     assert (decision.reason, decision.orders, decision.wanted) == ("unguarded", True, None)
 
 

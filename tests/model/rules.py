@@ -68,6 +68,7 @@ class Ours:
             [HeldBy(instant(h), s < ordered, given_up=False) for h, s in zip(held, served, strict=True)],
             mark=instant(mark),
             wanted=instant(wanted),
+            unstamped=False,
             raised_at=LATER,
             now=LATER,
             read_lag_s=READ_LAG_S,

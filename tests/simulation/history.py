@@ -14,7 +14,7 @@ from freshness.ledger.files import import_file
 from freshness.rules import Rules
 from mlm_client.sandbox import editing
 from mlm_client.sandbox.deliveries import entry
-from mlm_client.sandbox.files import Change, UnknownFile
+from mlm_client.sandbox.files import Change, UnknownFile, Version
 from mlm_client.sandbox.knobs import Knobs
 from mlm_client.sandbox.server import Sandbox
 from mlm_client.sandbox.stamps import TICKS_A_SECOND
@@ -80,6 +80,9 @@ class History:
         self.scheduler.switching = 0.0
         self.hooks: list[Hook] = []
         self.lost: set[str] = set()
+        #: Files that MLM has put back to a save that shares its stamp with another: no stamp tells, the audit does.
+        self.untold: set[str] = set()
+        self.stamps: dict[str, list[tuple[Version, int]]] = {}
         self.saved_at: dict[str, float] = {}
         self.answered: Counter[str] = Counter()
         self._make_mlm(plan)
@@ -116,6 +119,7 @@ class History:
     def _hear(self, change: Change) -> None:
         ref = change.version.content.ref
         self.saved_at[ref] = self.clock.now
+        self.stamps.setdefault(ref, []).append((change.version, self._tick(change.version)))
         self.note(f"MLM has {ref} as {change.version.number}, {change.event}")
         self.hooks.append(Hook(ref, entry(change, self.sandbox.dials.now)))
 
@@ -128,9 +132,20 @@ class History:
             return False
         if not self.plan.behind_share or self.lot.random() >= self.plan.behind_share:
             return False
-        store, ticks = self.sandbox.store, round(self.plan.resolution_s * TICKS_A_SECOND)
+        store = self.sandbox.store
         young = self.clock.now - self.saved_at.get(ref, -1e9) < self.house.rules.read_lag_s / 2
-        return young and store.behind(ref).stamp // ticks != store.newest(ref).stamp // ticks
+        return young and self._tick(store.behind(ref)) != self._tick(store.newest(ref))
+
+    def note_if_untold(self, ref: str) -> None:
+        """MLM has put a file back: note it if the save that it is at now shares its stamp with another."""
+        now = self.sandbox.store.newest(ref)
+        if any(version is not now and tick == self._tick(now) for version, tick in self.stamps.get(ref, [])):
+            self.untold.add(ref)
+
+    def _tick(self, version: Version) -> int:
+        """The stamp as we compare it."""
+        assert self.plan is not None
+        return version.stamp // round(self.plan.resolution_s * TICKS_A_SECOND)
 
     # the whole
 

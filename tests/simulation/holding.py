@@ -94,9 +94,10 @@ class Holding:
         return Violation(rule, "; ".join(stands[ref] for ref in lost or stands))
 
     def healed(self) -> None:
-        """Once the rounds have come by, a copy that calls itself fresh is equal, whatever was lost."""
+        """Once the rounds have come by, a copy that calls itself fresh is equal, whatever was lost, if a stamp told."""
         for ref in self._history.refs:
-            if self.state(ref) in STILL and (found := self.differences(ref)):
+            told = ref not in self._history.untold
+            if told and self.state(ref) in STILL and (found := self.differences(ref)):
                 raise Violation(LOST, f"{ref} after its round: {found[0]} (of {len(found)})")
 
     def at_rest(self) -> None:

@@ -133,7 +133,8 @@ def restored(history: History) -> None:
         history.holding.backups.append(store.back_up(history.refs))
         return
     history.lost.update(history.refs)
-    store.roll_back(history.lot.choice(history.holding.backups))
+    for ref in store.roll_back(history.lot.choice(history.holding.backups)):
+        history.note_if_untold(ref)
 
 
 def begin_anew(history: History) -> None:

@@ -171,6 +171,28 @@ def test_no_stamp_orders_nothing(unconfirmed: Ledger) -> None:
     assert confirm(unconfirmed, "yesterday") == ()
 
 
+def test_rows_that_came_without_a_stamp_are_read_again_once_mlm_shows_one_though_it_is_what_is_held(
+    unconfirmed: Ledger,
+) -> None:
+    confirm(unconfirmed, 5)
+    unconfirmed.read_all(5)
+    unconfirmed.webhook("no stamp")
+    unconfirmed.read_all(None)
+    assert len(confirm(unconfirmed, 5)) == 1, "MLM was restored, say, to what we had before"
+    assert confirm(unconfirmed, 5) == (), "it is ordered already"
+    unconfirmed.read_all(5)
+    assert unconfirmed.state() == "fresh"
+
+
+def test_an_unstamped_file_is_left_to_the_rounds(unconfirmed: Ledger) -> None:
+    unconfirmed.webhook("no stamp")
+    unconfirmed.read_all(None)
+    assert unconfirmed.webhook(9) == "dispatched"
+    unconfirmed.read_all(None)
+    unconfirmed.later(3600)
+    assert due(unconfirmed) == []
+
+
 def test_a_webhook_that_never_came_is_healed(unconfirmed: Ledger) -> None:
     confirm(unconfirmed, 12)
     assert (unconfirmed.number("mark"), unconfirmed.number("wanted")) == (at(12), at(12))

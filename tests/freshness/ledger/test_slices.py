@@ -333,6 +333,13 @@ def test_a_read_without_a_stamp_serves_and_the_file_is_unstamped_until_one_has_a
     assert stale.state() == "fresh"
 
 
+def test_an_older_read_does_not_serve_what_a_webhook_said_of_an_unstamped_file(stale: Ledger) -> None:
+    stale.read_all(None)
+    assert stale.webhook(61) == "dispatched"
+    assert stale.read(LOAN_FIELDS, 60).outcome == "landed, served nothing"
+    assert stale.state() == "stale"
+
+
 def test_errors_back_off_with_jitter_and_are_given_up_after_eight(stale: Ledger) -> None:
     for attempt in range(8):
         done = stale.fail(stale.lease(LOAN_FIELDS))

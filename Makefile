@@ -7,7 +7,7 @@ READY := .venv/.ready
 PYTEST := $(BIN)/python -m pytest -n 2 --hypothesis-profile=ci --basetemp=.freshness/tests
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo up test test-all faults soak fuzz check lint types floors bench-first clean
+.PHONY: help venv demo up test test-all faults soak fuzz check lint types floors bench bench-first clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,11 @@ types: $(READY) ## Types (mypy, strict)
 
 floors: $(READY) ## Imports run down only (import-linter)
 	$(BIN)/lint-imports
+
+ONLY ?=
+ROUNDS ?= 5
+bench: $(READY) ## Ours, the peers and the limits in turn, into docs/performance.md; ONLY="receive …" for some
+	$(BIN)/python -m benchmarks --write --rounds $(ROUNDS) $(ONLY)
 
 bench-first: $(READY) ## From webhook to changed row, and a capture's wait behind 2,000 slices
 	$(BIN)/python -m benchmarks.first

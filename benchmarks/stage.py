@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import Any, TextIO
 
 import httpx
 import sqlalchemy as sa
@@ -35,7 +35,7 @@ class Stage:
     house: House
     sandbox: httpx.Client
     receiver: httpx.Client
-    log: IO[str]
+    log: TextIO
 
     @property
     def engine(self) -> sa.Engine:
@@ -54,7 +54,7 @@ class Stage:
         entry = {"eventType": "Modified", "referenceNumber": ref, "values": {"sLastModifiedTimestamp": stamp}}
         self.receiver.post("/api/v1/loans/mlm/webhook", json=[entry]).raise_for_status()
 
-    def one(self, query: str, **parameters: object) -> sa.Row:
+    def one(self, query: str, **parameters: object) -> sa.Row[Any]:
         """One row of the database, as it stands now."""
         with self.engine.begin() as conn:
             return conn.exec_driver_sql(query, parameters).one()

@@ -1,0 +1,107 @@
+"""Who is measured at receiving: the product's receiver, and a peer; each with a database of its own."""
+
+from __future__ import annotations
+
+import base64
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import redis
+
+from migrations.upgrade import upgrade
+from receiver.webhook import PATH
+
+from . import files
+from .ground import Ground, execute, settle
+from .load import request
+from .processes import listens, running
+from .stage import free_port
+
+TOKEN = "benchmark"
+HEADERS = {"authorization": f"Bearer {TOKEN}"}
+
+#: How many more of one kind than of the other there may be: what the last batches under way make uneven.
+UNEVEN = 50 * 64
+
+
+class Ours:
+    """The product's receiver and its database."""
+
+    def __init__(self, here: Ground, known: int) -> None:
+        self.here, self.known = here, known
+        self.file = here.directory / "ours.requests"
+        self.url = here.database("ours")
+        upgrade(self.url)
+        execute(self.url, files.FIRST, held=files.HELD, files=known)
+        execute(self.url, files.THEIR_CONCERNS, held=files.HELD, concerns=files.ACTIVE)
+        execute(self.url, files.CALIBRATED)
+        settle(self.url)
+        self.environment = {
+            **os.environ,
+            "DATABASE_URL": self.url,
+            "REDIS_URL": here.servers.redis_url,
+            "MLM_WEBHOOK_TOKEN": TOKEN,
+            "FIELD_KEYS": base64.urlsafe_b64encode(os.urandom(32)).decode(),
+        }
+
+    @contextmanager
+    def receiver(self) -> Iterator[int]:
+        """The receiver, for as long as the block runs; its port. Files are fresh, receipts and bells none."""
+        self.make_fresh()
+        port = free_port()
+        environment = {**self.environment, "PORT": str(port)}
+        argv = [sys.executable, "-m", "console", "receiver"]
+        with running(argv, self.here.directory / "receiver.log", environment, listens(port, "/readyz")):
+            yield port
+
+    def make_fresh(self) -> None:
+        """Bring everything back to where a round begins."""
+        execute(self.url, files.FRESH_AGAIN, held=files.HELD)
+        execute(self.url, files.FORGET)
+        with redis.Redis.from_url(self.here.servers.redis_url) as client:
+            client.flushall()
+        settle(self.url)
+
+    def check(self, entries: int) -> None:
+        """Every entry answered has its receipt, half of them dispatched as newer, half held; every order is there.
+
+        Raises:
+            RuntimeError: not so: what was measured is not what is said.
+        """
+        rows = execute(self.url, files.RECEIVED)
+        counts = {(outcome, reason): count for outcome, reason, count in rows}
+        newer = counts.get(("dispatched", "newer"), 0)
+        held = sum(count for (outcome, _), count in counts.items() if outcome == "held")
+        orders = execute(self.url, files.ORDERED)[0][0]
+        sound = newer + held == sum(counts.values()) == entries and orders == newer
+        if not sound or abs(newer - held) > UNEVEN:
+            raise RuntimeError(f"{entries} entries were answered, and left {counts} and {orders} orders")
+
+    def requests(self, port: int, batch: int, count: int) -> Iterator[bytes]:
+        """So many deliveries of so many entries."""
+        changes = files.changes(self.known)
+        for _ in range(count):
+            body = f"[{','.join(files.text(*change) for change in islice(changes, batch))}]"
+            yield request(port, PATH, HEADERS, body.encode())
+
+
+#: What runs a peer: on this database, at this port, its log there.
+Serving = Callable[[str, int, Path], AbstractContextManager[None]]
+
+
+class Peer:
+    """A peer that stays up while others are measured; idle, it costs nothing."""
+
+    def __init__(self, here: Ground, stack: ExitStack, name: str, serving: Serving) -> None:
+        self.url, self.port = here.database(name), free_port()
+        self.file = here.directory / f"{name}.requests"
+        stack.enter_context(serving(self.url, self.port, here.directory / f"{name}.log"))
+
+    def execute(self, query: str, **parameters: Any) -> list[tuple[Any, ...]]:
+        """Run one statement in its database."""
+        return execute(self.url, query, **parameters)

@@ -247,3 +247,30 @@ def test_good_entries_come_out_as_they_are_whatever_stands_between_them(refs: li
         body += data.draw(st.lists(JSON.filter(lambda v: _finite(v) and not isinstance(v, dict)), max_size=2))
         body.append({"referenceNumber": ref})
     assert [entry.reference for entry in of(body) if entry.fault is None] == refs
+
+
+USUAL_TEXT = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=LONGEST + 5)
+
+
+@given(
+    st.lists(st.tuples(USUAL_TEXT, USUAL_TEXT, USUAL_TEXT, USUAL_TEXT), max_size=4),
+    st.sampled_from(["é", '\\"', [[]], 1, "]}"]),
+)
+@example([("R1", "", " ", "\x7f")], "é")
+def test_a_body_of_the_usual_kind_comes_to_what_it_comes_to_with_something_unusual_beside_it(
+    texts: list[tuple[str, str, str, str]], beside: Any
+) -> None:
+    usual = [
+        {"referenceNumber": ref, "loanNumber": number, "eventType": event, "values": {"sLastModifiedTimestamp": stamp}}
+        for ref, number, event, stamp in texts
+    ]
+    unusual = [{**each, "LOANNUMBER": beside, "loanNumber": each["loanNumber"]} for each in usual]
+    assert of(usual) == of([*unusual, 0])[:-1]
+
+
+def test_a_body_of_the_usual_kind_may_go_no_deeper_than_another() -> None:
+    deep: Any = []
+    for _ in range(DEEPEST):
+        deep = [deep]
+    with pytest.raises(UnknownForm, match="nested deeper"):
+        of([{**WIRE, "extra": deep}])

@@ -113,10 +113,10 @@ def decide(t: dt.datetime | None, file: FileNumbers, *, calibrated: bool = True)
     return Decision(Outcome.DISPATCHED, NEWER, orders=True, wanted=t)
 
 
-def decide_deleted() -> Decision:
-    """Decide a `Deleted` entry: an order that leaves `wanted`. The loan-fields slice finds out by reading; nothing is
-    purged on a webhook's word (the contract, "Outcomes")."""
-    return Decision(Outcome.DISPATCHED, DELETED_EVENT, orders=True)
+def decide_deleted(t: dt.datetime | None, *, calibrated: bool = True) -> Decision:
+    """Decide a `Deleted` entry: always an order, and `wanted` becomes its stamp, so that no read from behind serves it.
+    The loan-fields slice finds out by reading; nothing is purged on a webhook's word (the contract, "Outcomes")."""
+    return Decision(Outcome.DISPATCHED, DELETED_EVENT, orders=True, wanted=t if calibrated else None)
 
 
 def force(decision: Decision) -> Decision:

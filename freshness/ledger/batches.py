@@ -209,7 +209,7 @@ def _decide(entry: Entry, file: _File | None, t: dt.datetime | None, calibrated:
     if file is None:
         return Decision(Outcome.UNKNOWN_FILE, guard.WHY_SKIPPED[Outcome.UNKNOWN_FILE])
     if event == DELETED_EVENT:
-        return guard.decide_deleted()
+        return guard.decide_deleted(t, calibrated=calibrated)
     decision = guard.decide(t, file.numbers, calibrated=calibrated)
     return guard.force(decision) if entry.forced else decision
 

@@ -85,9 +85,14 @@ def test_a_newer_stamp_orders_and_becomes_what_is_wanted() -> None:
     assert (decision.outcome, decision.reason, decision.wanted) == (Outcome.DISPATCHED, "newer", t(11))
 
 
-def test_a_deleted_event_orders_and_leaves_wanted() -> None:
-    decision = decide_deleted()
-    assert (decision.reason, decision.orders, decision.wanted) == ("deleted_event", True, None)
+def test_a_deleted_event_orders_so_that_no_older_read_serves() -> None:
+    decision = decide_deleted(t(20))
+    assert (decision.reason, decision.orders, decision.wanted) == ("deleted_event", True, t(20))
+
+
+def test_a_deleted_event_without_a_stamp_that_can_be_compared_leaves_wanted() -> None:
+    assert decide_deleted(None).wanted is None
+    assert decide_deleted(t(20), calibrated=False).wanted is None
 
 
 def test_after_an_order_every_concern_is_stale_and_wanted_never_goes_back() -> None:

@@ -129,11 +129,11 @@ def test_unreadable_stamps_order_and_leave_wanted_and_the_next_good_webhook_work
     assert ledger.number("wanted") == at(5)
 
 
-def test_deleted_orders_and_leaves_wanted(ledger: Ledger) -> None:
+def test_deleted_orders_and_a_read_from_behind_does_not_serve_it(ledger: Ledger) -> None:
     ledger.settled(0)
     assert ledger.webhook(99, event="Deleted") == "dispatched"
-    assert ledger.number("wanted") is None
     assert ledger.receipts()[-1]["reason"] == "deleted_event"
+    assert ledger.read(LOAN_FIELDS, 0).outcome == "landed, served nothing"
     assert ledger.state() == "stale"
 
 

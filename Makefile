@@ -30,8 +30,9 @@ test-all: $(READY) ## All tests
 
 FAULTS ?=
 MLM_AWAY_S ?= 300
-faults: $(READY) ## Real processes killed, frozen and cut off under a running load; FAULTS="redis-flushed …" for some
-	$(BIN)/python -m tests.faults --write --away-s $(MLM_AWAY_S) $(FAULTS)
+SHARED_READS ?= 1
+faults: $(READY) ## Real processes killed, frozen and cut off under load; FAULTS="redis-flushed …" for some, SHARED_READS=0
+	$(BIN)/python -m tests.faults $(if $(filter 0,$(SHARED_READS)),--apart,--write) --away-s $(MLM_AWAY_S) $(FAULTS)
 
 SEEDS ?= 200
 FIRST ?= 1

@@ -23,7 +23,10 @@ LONGEST_UNQUIET_S = 300.0
 
 @dataclass(frozen=True)
 class Rules:
-    """Times in seconds. `resolution_s` is None for `auto`: then one stored value holds for all processes."""
+    """Times in seconds. `resolution_s` is None for `auto`: then one stored value holds for all processes.
+
+    `shared_reads`: a slice that reads takes along what else of its file is to be read (docs/protocol.md, "A slice").
+    """
 
     zone: ZoneInfo = field(default_factory=lambda: ZoneInfo("America/Los_Angeles"))
     resolution_s: float | None = None
@@ -31,6 +34,7 @@ class Rules:
     read_lag_s: float = 600.0
     call_timeout_s: float = 60.0
     import_unknown: bool = False
+    shared_reads: bool = False
     active: tuple[Concern, ...] = ALL
 
     @property
@@ -48,5 +52,6 @@ def rules_of(settings: Settings, active: tuple[Concern, ...] = ALL) -> Rules:
         read_lag_s=settings.mlm_read_lag,
         call_timeout_s=settings.mlm_timeout.whole_s,
         import_unknown=settings.mlm_import_unknown,
+        shared_reads=settings.mlm_shared_reads,
         active=active,
     )

@@ -283,6 +283,12 @@ SETTINGS: tuple[Setting, ...] = (
         _flag,
         "1: an entry for a file we do not have imports it; else it is skipped as unknown_file",
     ),
+    Setting(
+        "MLM_SHARED_READS",
+        "1",
+        _flag,
+        "1: one call to MLM reads all that is stale of a file; 0: one call for each concern",
+    ),
     Setting("HOST", "127.0.0.1", _text, "where the receiver listens"),
     Setting("PORT", "8000", _whole(0, 65_535), "where the receiver listens"),
 )
@@ -320,6 +326,7 @@ class Settings:
     mlm_webhook_keys: WebhookKeys
     mlm_names: Path | None
     mlm_import_unknown: bool
+    mlm_shared_reads: bool
     host: str
     port: int
 

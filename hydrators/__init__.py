@@ -2,13 +2,13 @@
 
     names = load_names(settings.mlm_names)
     hydrator = HYDRATORS[Concern.ASSETS]
-    answer = …MLM's answer to… with_stamp(hydrator.question(names), names)
+    answer = …MLM's answer to… question_of([Concern.ASSETS], names)
     landing = hydrator.rows(answer, names, FieldKeys(settings.field_keys))     # pure
     with engine.begin() as conn:
         hydrating(conn)
         rows_changed = land(conn, Parent("loan", loan_id), landing)
 
-Nothing here asks MLM, commits, or decides what is fresh. Slices that share a call ask `question | question`.
+Nothing here asks MLM, commits, or decides what is fresh. One call may ask for several concerns.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from __future__ import annotations
 from .landing import Parent, hydrating, land, land_loan_fields, move_children, purge_children
 from .loan_fields import FileKind, is_lead, kind_of
 from .names import Names, load_names
-from .registry import HYDRATORS, Hydrator, stamp_in, with_stamp
+from .registry import HYDRATORS, Hydrator, question_of, stamp_in
 from .rows import Landing, Problem
 
 __all__ = [
@@ -35,6 +35,6 @@ __all__ = [
     "load_names",
     "move_children",
     "purge_children",
+    "question_of",
     "stamp_in",
-    "with_stamp",
 ]

@@ -8,7 +8,8 @@
         │   ├── MissingFields       no field, or not the one that is needed, is there
         │   ├── MissingRecordId     a record without its id: we could only guess which row it is
         │   └── DuplicateRecordId   two records with one id: we could only guess which one holds
-        └── MissingBorrower         a row belongs to a borrower who has not landed: wait for borrowers
+        ├── MissingBorrower         a row belongs to a borrower who has not landed: wait for borrowers
+        └── RefusedRows             a constraint of the table, or a column's type, does not take the rows
 
 A value that cannot be read is no error: its column is null, and the landing lists it (`landing.Problem`). The one
 error that stops a process is `freshness.errors.SettingError`, for a bad `MLM_NAMES`. None carries a value of MLM's.
@@ -72,3 +73,10 @@ class MissingBorrower(TryAgain):
 
     def __init__(self, table: str, count: int) -> None:
         super().__init__(f"{table}: {count} of the owners named have not landed among the borrowers")
+
+
+class RefusedRows(TryAgain):
+    """A constraint or a column's type does not take the rows. `sqlstate` is PostgreSQL's code; its text may quote."""
+
+    def __init__(self, concern: Concern, sqlstate: str) -> None:
+        super().__init__(f"{concern}: the tables do not take the rows (PostgreSQL {sqlstate})")

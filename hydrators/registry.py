@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from functools import reduce
+from operator import or_
 from typing import Protocol
 
 from freshness.concerns import Concern
@@ -46,9 +49,10 @@ HYDRATORS: dict[Concern, Hydrator] = {
 }
 
 
-def with_stamp(question: Question, names: Names) -> Question:
-    """The same question, with the file's stamp asked for in the same call."""
-    return question | Question(loan_fields=frozenset({names.stamp}))
+def question_of(concerns: Iterable[Concern], names: Names) -> Question:
+    """What to ask MLM for in one call, so that all of these concerns can land; the file's stamp with it."""
+    stamp = Question(loan_fields=frozenset({names.stamp}))
+    return reduce(or_, (HYDRATORS[concern].question(names) for concern in concerns), stamp)
 
 
 def stamp_in(answer: Answer, names: Names) -> str | None:

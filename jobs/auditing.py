@@ -23,9 +23,9 @@ from hydrators import landing, loan_fields
 from hydrators.errors import HydrateError
 from hydrators.landing import Parent
 from hydrators.names import Names
-from hydrators.registry import HYDRATORS, stamp_in, with_stamp
+from hydrators.registry import HYDRATORS, question_of, stamp_in
 from mlm_client import errors as mlm_errors
-from mlm_client.loxml import Answer, Question
+from mlm_client.loxml import Answer
 
 from .errors import TryAgain
 from .rounds import Looker
@@ -78,18 +78,12 @@ class Auditor:
     def _look(self, auditing: Auditing) -> Look:
         """Read MLM and compare. Where anything differs, the stamp is read once more: only if it still stands has nobody
         written meanwhile."""
-        answer = self.looker.mlm.load_by_ref(auditing.ref, self._question())
+        answer = self.looker.mlm.load_by_ref(auditing.ref, question_of(self.looker.rules.active, self.names))
         text = stamp_in(answer, self.names)
         look = self._compared(auditing, answer, text)
         if look.differing and (again := self.looker.mlm.read_stamp(auditing.ref)) != text:
             return Look(again)
         return look
-
-    def _question(self) -> Question:
-        question = Question()
-        for concern in self.looker.rules.active:
-            question |= HYDRATORS[concern].question(self.names)
-        return with_stamp(question, self.names)
 
     def _compared(self, auditing: Auditing, answer: Answer, text: str | None) -> Look:
         """Rows that differ under every field key: after a rotation old rows bear digests under the old one."""

@@ -13,7 +13,7 @@ from freshness.bell import Bell, Ring
 from freshness.concerns import Concern
 from freshness.errors import LeaseLost
 from freshness.ledger import captures, claims, confirmations, events, files, receipts, rows, sweeps
-from freshness.ledger.commits import Committed
+from freshness.ledger.leases import NotNow
 from freshness.rules import Rules
 from mlm_client import errors as mlm_errors
 from mlm_client.client import MlmClient
@@ -75,17 +75,19 @@ class Clerk:
             self.announce()
 
     def hydrate_concern(self, file_id: int, concern: Concern) -> None:
-        """Run one slice, if it may start now, and ring for what hangs on it."""
+        """Run one slice, if it may start now, with what is read in the same call; ring for what follows."""
         if self.is_away():
             return
         ended = self.slices.run(file_id, concern)
-        if isinstance(ended, Committed):
-            log.info("slice.ended", outcome=ended.outcome)
-            if ended.healed:
-                log.info("backstop.healed", backstop=ended.healed)
-            self.bell(ended.rings)
-            if ended.announced:
-                self.announce()
+        if isinstance(ended, NotNow):
+            return
+        for each, done in ended.slices.items():
+            log.info("slice.ended", concern=each.value, outcome=done.outcome)
+            if done.healed:
+                log.info("backstop.healed", concern=each.value, backstop=done.healed)
+        self.bell(ended.rings)
+        if any(done.announced for done in ended.slices.values()):
+            self.announce()
 
     def capture(self, file_id: int, own_write_id: int) -> None:
         """Read the stamp after an own write, so that its echo is known."""

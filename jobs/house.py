@@ -35,6 +35,7 @@ from .bell import make_bell
 from .broker import Broker, make_broker
 from .declare import POLL, PRUNE, declare_actors, send
 from .handlers import PRUNE_JOB, Clerk
+from .lander import Lander
 from .pacing import Pacer
 from .polling import Poller
 from .rounds import Checker, Chooser, Looker, Share
@@ -152,9 +153,8 @@ class House:
         return Slices(
             engine=self.engine,
             rules=self.rules,
-            names=self.names,
-            keys=self.keys,
             mlm=self.mlm(prompt=False),
+            lander=Lander(self.engine, self.rules, self.names, self.keys),
             worker_id=self.worker_id,
             clock=time.monotonic,
             wait=time.sleep,

@@ -1,47 +1,44 @@
-"""A slice, from lease to commit: one (file, concern) is read from MLM once and landed in one transaction.
+"""Slices, from lease to commit: one call to MLM reads one concern of a file, or all that is stale of it at once.
 
-No connection to PostgreSQL is held during the call. Every way it can end is written down in the ledger: landed,
-thrown away, waiting for somebody, not found, failed, given up (docs/protocol.md, "A slice").
+No connection to PostgreSQL is held during the call. What one call has read lands concern by concern, each in a
+transaction of its own, under a lease of its own: what fails to land fails alone (docs/protocol.md, "A slice").
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
-from random import Random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import structlog
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
-from freshness.concerns import Concern
-from freshness.errors import LeaseLost
-from freshness.field_keys import FieldKeys
-from freshness.ledger import commits, failures, files, leases, own_writes
-from freshness.ledger.commits import Committed, Landed, Reading
-from freshness.ledger.files import Owner
+from freshness.bell import Ring, Work
+from freshness.concerns import Concern, upstream_of
+from freshness.ledger import commits, leases, runs
+from freshness.ledger.commits import Committed, Reading
 from freshness.ledger.leases import Lease, NotNow
+from freshness.ledger.orders import file_ring
 from freshness.rules import Rules
-from hydrators import errors as hydrating_errors
-from hydrators import landing, loan_fields
-from hydrators.landing import Parent
-from hydrators.names import Names
-from hydrators.registry import HYDRATORS, stamp_in, with_stamp
-from hydrators.rows import Landing
+from hydrators.registry import question_of, stamp_in
 from mlm_client import errors as mlm_errors
 from mlm_client.client import MlmClient
 from mlm_client.loxml import Answer
 
 from .errors import TryAgain
+from .lander import Lander
 
 log = structlog.get_logger()
 
-#: MLM refuses our client id and secret: no slice is to blame, and asking more often may lock the account.
-SIGN_IN_PAUSE_S = 60.0
 
-_BECAME_LOAN = "UPDATE leads SET became_loan_id = %(loan_id)s WHERE id = %(lead_id)s"
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How the slices of one read ended, by concern, and the rings for after their commits."""
+
+    slices: Mapping[Concern, Committed]
+    rings: tuple[Ring, ...] = ()
 
 
 @dataclass
@@ -50,39 +47,34 @@ class Slices:
 
     engine: Engine
     rules: Rules
-    names: Names
-    keys: FieldKeys
     mlm: MlmClient
+    lander: Lander
     worker_id: str
     clock: Callable[[], float]
     wait: Callable[[float], None]
     new_id: Callable[[], uuid.UUID] = uuid.uuid4
-    lot: Random = field(default_factory=Random)
     #: Leases that could not be given back because PostgreSQL was away.
     stranded: list[Lease] = field(default_factory=list)
 
-    def run(self, file_id: int, concern: Concern) -> Committed | NotNow:
-        """Take the slice if it may start now, read it, land it.
+    def run(self, file_id: int, concern: Concern) -> Ended | NotNow:
+        """Take the slice if it may start now, with what the same call can read; read it, land it.
 
         Raises:
-            DBAPIError: PostgreSQL is away or refuses; the lease is given back as soon as it can be.
+            DBAPIError: PostgreSQL is away or refuses; the leases are given back as soon as they can be.
         """
         with self.engine.begin() as conn:
-            lease = leases.take(conn, self.rules, file_id, concern, self.worker_id, self.new_id())
-        if isinstance(lease, NotNow):
-            return lease
+            taken = leases.take(conn, self.rules, file_id, concern, self.worker_id, self.new_id())
+        if isinstance(taken, NotNow):
+            return taken
         began = self.clock()
         try:
-            return self._read_and_land(lease, began)
-        except LeaseLost as lost:
-            log.info("slice.lost", file_id=file_id, concern=concern.value, why=str(lost))
-            return Committed("lease lost")
+            return self._read_and_land(taken, began)
         except TryAgain as error:
-            self._give_back(lease)
+            self._give_back(taken[0])
             log.info("slice.not_called", file_id=file_id, concern=concern.value, why=str(error))
-            return Committed("not called")
+            return Ended({concern: Committed("not called")})
         except BaseException:
-            self._give_back(lease)
+            self._give_back(taken[0])
             raise
 
     def give_back_stranded(self) -> None:
@@ -92,70 +84,51 @@ class Slices:
                 leases.release(conn, self.stranded[-1])
             self.stranded.pop()
 
-    def _read_and_land(self, lease: Lease, began: float) -> Committed:
-        hydrator = HYDRATORS[lease.concern]
-        self._wait_until(lease, began)
-        asked_at = self._now(lease, began)
+    def _read_and_land(self, taken: Sequence[Lease], began: float) -> Ended:
+        first = taken[0]
+        self._wait_until(first, began)
+        question = question_of([lease.concern for lease in taken], self.lander.names)
+        asked_at = self._now(first, began)
         try:
-            answer = self.mlm.load_by_ref(lease.file.ref, with_stamp(hydrator.question(self.names), self.names))
-            reading = Reading(stamp_in(answer, self.names), asked_at, self._now(lease, began))
-            found = hydrator.rows(answer, self.names, self.keys)
+            answer = self.mlm.load_by_ref(first.file.ref, question)
         except mlm_errors.NotFound:
-            return self._not_found(lease)
-        except (mlm_errors.MlmError, hydrating_errors.HydrateError) as error:
-            return self._failed(lease, error)
-        try:
-            with self.engine.begin() as conn:
-                return self._commit(conn, lease, reading, answer, found)
-        except hydrating_errors.MissingBorrower as error:
-            with self.engine.begin() as conn:
-                return failures.waits_for_borrowers(conn, self.rules, lease, reading, str(error))
-        except hydrating_errors.HydrateError as error:
-            return self._failed(lease, error)
+            return _ended(taken, {lease.concern: self.lander.not_found(lease) for lease in taken})
+        except mlm_errors.MlmError as error:
+            if len(taken) > 1 and not isinstance(error, mlm_errors.SignInFailed):
+                return self._part(taken, asked_at, error)
+            return _ended(taken, {lease.concern: self.lander.failed(lease, error) for lease in taken})
+        reading = Reading(stamp_in(answer, self.lander.names), asked_at, self._now(first, began))
+        return self._land_each(taken, reading, answer)
 
-    def _commit(self, conn: Connection, lease: Lease, reading: Reading, answer: Answer, found: Landing) -> Committed:
-        if not commits.is_worth_landing(self.rules, lease, reading):
-            return failures.thrown_away(conn, self.rules, lease, reading)
-        landing.hydrating(conn)
-        if lease.concern is Concern.LOAN_FIELDS:
-            landed = self._land_loan_fields(conn, lease, answer, found)
-        else:
-            parent = _parent_of(lease)
-            rows = landing.land(conn, parent, found)
-            landed = Landed(Owner(parent.kind, parent.id), {found.table: rows} if rows else {}, _unread(found))
-        return commits.commit_read(conn, self.rules, lease, reading, landed)
+    def _land_each(self, taken: Sequence[Lease], reading: Reading, answer: Answer) -> Ended:
+        """Land one after the other, upstream first. What hangs on one that has not landed is given back."""
+        done: dict[Concern, Committed] = {}
+        owner, mark = None, None
+        for lease in taken:
+            if self._may_follow(lease, taken, done):
+                ended = self.lander.land(lease.after(owner, mark) if owner else lease, reading, answer)
+                if ended.owner:
+                    owner, mark = ended.owner, commits.stamp_of(self.rules, reading, lease.resolution_s)
+                done[lease.concern] = ended
+        if any(lease.concern not in done or done[lease.concern].lost for lease in taken):
+            self._give_back(taken[0])
+        return _ended(taken, done)
 
-    def _land_loan_fields(self, conn: Connection, lease: Lease, answer: Answer, found: Landing) -> Landed:
-        known = files.owner_of(lease.file)
-        kind = loan_fields.kind_of(answer, self.names, known.kind if known else None)
-        parent, rows = landing.land_loan_fields(conn, kind, lease.file.ref, found)
-        changed = {f"{kind}s": rows} if rows else {}
-        if known is not None and known.kind == "lead" and kind == "loan":
-            landing.move_children(conn, known.id, parent.id)
-            conn.exec_driver_sql(_BECAME_LOAN, {"loan_id": parent.id, "lead_id": known.id})
-        return Landed(Owner(kind, parent.id), changed, _unread(found))
+    def _may_follow(self, lease: Lease, taken: Sequence[Lease], done: Mapping[Concern, Committed]) -> bool:
+        """Whether what this one hangs on has landed, if that was read in the same call."""
+        above = {upstream_of(lease.concern, self.rules.active)}
+        if not lease.file.is_there and lease.concern is not Concern.LOAN_FIELDS:
+            above.add(Concern.LOAN_FIELDS)
+        return all(each.concern not in above or _has_landed(each.concern, done) for each in taken)
 
-    def _not_found(self, lease: Lease) -> Committed:
+    def _part(self, taken: Sequence[Lease], asked_at: dt.datetime, error: Exception) -> Ended:
+        """A call for several has failed or was too slow: each is asked for by itself, and nothing counts against it."""
+        first, line = taken[0], f"{type(error).__name__}: {error}"
+        log.warning("slices.parted", file_id=first.file.id, concerns=len(taken), error=line)
         with self.engine.begin() as conn:
-            done = failures.not_found(conn, self.rules, lease)
-        if done.outcome != "gone":
-            return done
-        with self.engine.begin() as conn:
-            landing.hydrating(conn)
-            if (owner := files.owner_of(lease.file)) is not None:
-                landing.purge_children(conn, Parent(owner.kind, owner.id))
-                files.mark_owner_deleted(conn, owner)
-            own_writes.close_open(conn, lease.file.id)
-            return failures.gone(conn, self.rules, lease)
-
-    def _failed(self, lease: Lease, error: Exception) -> Committed:
-        final = isinstance(error, mlm_errors.GiveUp)
-        line = f"{type(error).__name__}: {error}"
-        log.warning("slice.failed", file_id=lease.file.id, concern=lease.concern.value, error=line)
-        with self.engine.begin() as conn:
-            if isinstance(error, mlm_errors.SignInFailed):
-                return failures.put_off(conn, self.rules, lease, line, pause_s=SIGN_IN_PAUSE_S)
-            return failures.failed(conn, self.rules, lease, line, final=final, lot=self.lot)
+            leases.part(conn, first)
+            runs.record(conn, first, "failed with others, to be read by itself", asked_at=asked_at, error=line)
+        return Ended({first.concern: Committed("parted")}, (file_ring(first.file.id),))
 
     def _give_back(self, lease: Lease) -> None:
         try:
@@ -177,12 +150,20 @@ class Slices:
         return lease.started_at + dt.timedelta(seconds=self.clock() - began)
 
 
-def _parent_of(lease: Lease) -> Parent:
-    owner = files.owner_of(lease.file)
-    if owner is None:
-        raise LeaseLost(lease.file.id, lease.concern, "no loan or lead stands behind it")
-    return Parent(owner.kind, owner.id)
+def _ended(taken: Sequence[Lease], done: Mapping[Concern, Committed]) -> Ended:
+    """What to ring for: whatever the slices said, but for those that have landed here; all of a file that has just
+    come to be; and once for all that is to be read again."""
+    file = taken[0].file
+    rings = [ring for each in done.values() for ring in each.rings]
+    rings = [ring for ring in rings if ring.concern is None or not _has_landed(ring.concern, done)]
+    is_new = not file.is_there and _has_landed(Concern.LOAN_FIELDS, done)
+    if is_new and (len(taken) == 1 or len(done) < len(taken)):
+        rings.append(file_ring(file.id))
+    again = {concern: each.again_s for concern, each in done.items() if each.again_s is not None}
+    if again:
+        rings.append(Ring(Work.HYDRATE_CONCERN, file.id, next(iter(again)), delay_s=min(again.values())))
+    return Ended(done, tuple(rings))
 
 
-def _unread(found: Landing) -> list[dict[str, str | None]]:
-    return [asdict(problem) for problem in found.problems]
+def _has_landed(concern: Concern, done: Mapping[Concern, Committed]) -> bool:
+    return concern in done and done[concern].owner is not None

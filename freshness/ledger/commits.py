@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection
@@ -17,6 +17,7 @@ from .. import settling, stamp
 from ..bell import Ring, Work
 from ..concerns import Concern, downstream_of
 from ..errors import LeaseLost
+from ..guard import at_most
 from ..rules import Rules
 from ..settling import Settlement, Standing
 from ..state import State
@@ -24,7 +25,7 @@ from . import backstops, calibration, epochs, events, own_writes, receipts, runs
 from .files import Owner, mirror_mark, tie
 from .leases import Lease
 from .orders import file_ring, place
-from .rows import ConcernRow, FileRow, concern_rows, file_under_lock, resolution_in_force
+from .rows import COLUMNS, ConcernRow, FileRow, concern_rows, file_under_lock, resolution_in_force
 
 #: A read that serves nothing is tried again after this long, doubling to 30 s (docs/protocol.md, "The numbers").
 FIRST_FRUITLESS_S, LONGEST_FRUITLESS_S = 0.25, 30.0
@@ -57,16 +58,22 @@ class Landed:
 class Committed:
     """How a slice ended, and the rings for after the commit.
 
+    `owner`: the loan or lead that its rows landed in. `again_s`: it is to be read again, so many seconds from now.
     `announced`: events wait to be numbered and sent. `healed`: rows changed that only this backstop had asked for.
     """
 
     outcome: str
     rings: tuple[Ring, ...] = ()
+    owner: Owner | None = None
+    again_s: float | None = None
     announced: bool = False
     healed: str | None = None
 
+    @property
+    def lost(self) -> bool:
+        """Whether somebody else had the slice or was in the way, or the file had moved: nothing of it has happened."""
+        return self.outcome in ("lease lost", "gave way")
 
-_TOKEN = "SELECT lease_token FROM file_concerns WHERE file_id = %(file_id)s AND concern = %(concern)s"  # noqa: S105
 
 _COMMIT_CONCERN = """
 UPDATE file_concerns SET held = %(held)s, served = %(served)s, landed = greatest(landed, %(order)s),
@@ -76,13 +83,13 @@ UPDATE file_concerns SET held = %(held)s, served = %(served)s, landed = greatest
 WHERE file_id = %(file_id)s AND concern = %(concern)s
 """
 
-_COMMIT_FILE = """
+_COMMIT_FILE = f"""
 UPDATE file_freshness SET
     mark_seen_at = CASE WHEN %(v)s::timestamptz > coalesce(mark, '-infinity') THEN %(seen)s ELSE mark_seen_at END,
     mark = greatest(mark, %(v)s::timestamptz), racy_stamp = greatest(racy_stamp, %(racy)s::timestamptz),
     unstamped = %(unstamped)s, served = greatest(served, %(served)s), slice_committed_at = %(now)s
-WHERE id = %(file_id)s
-"""
+WHERE id = %(file_id)s RETURNING {COLUMNS}
+"""  # noqa: S608 - column names of ours
 
 
 def is_worth_landing(rules: Rules, lease: Lease, reading: Reading) -> bool:
@@ -99,7 +106,8 @@ def commit_read(conn: Connection, rules: Rules, lease: Lease, reading: Reading, 
     is_loan_fields = lease.concern is Concern.LOAN_FIELDS
     seen = stamp_of(rules, reading, lease.resolution_s)
     gone_back = seen is not None and lease.held is not None and seen < lease.held
-    mirror_mark(conn, landed.owner, seen, back=gone_back, hydrated=is_loan_fields)
+    if is_loan_fields or gone_back or (seen is not None and not at_most(seen, lease.file.mark)):
+        mirror_mark(conn, landed.owner, seen, back=gone_back, hydrated=is_loan_fields)
     own_writes.close_open(conn, lease.file.id)
     file, concerns = _lock_and_check(conn, rules, lease)
     row = concerns[lease.concern]
@@ -112,15 +120,18 @@ def commit_read(conn: Connection, rules: Rules, lease: Lease, reading: Reading, 
     if settlement.new_epoch:
         epochs.begin(conn, file.id, v, holding=lease.concern)
     receipts.count_rows(conn, file.id, landed.rows, after=row.served, order=lease.terms.order, now=file.now)
-    _write(conn, rules, lease, file, concerns, settlement, v, reading)
-    rings = _rings(rules, lease, settlement, file)
+    after = _write(conn, rules, lease, file, concerns, settlement, v, reading)
+    rings = [Ring(Work.HYDRATE_CONCERN, file.id, below) for below in downstream_of(lease.concern, rules.active)]
     exited_since = own_writes.exited_since(conn, file.id, lease.writes)
     causes = _causes_for_another(settlement, exited_since, became_loan)
     if causes:
         due_at = settlement.racy_due_at
         place(conn, file.id, causes, due_at=due_at)
-        rings = (*rings, file_ring(file.id, (due_at - file.now).total_seconds() if due_at else 0.0))
-    state = unconfirmed.note(conn, rules, file.id)
+        rings.append(file_ring(file.id, (due_at - file.now).total_seconds() if due_at else 0.0))
+    if causes or settlement.new_epoch:
+        state = unconfirmed.note(conn, rules, file.id)
+    else:
+        state = unconfirmed.note_of(conn, rules, *after)
     outcome = _outcome(settlement, became_loan)
     runs.record(
         conn, lease, outcome, asked_at=reading.asked_at, stamp=v, rows_changed=landed.rows_changed, unread=landed.unread
@@ -132,7 +143,8 @@ def commit_read(conn: Connection, rules: Rules, lease: Lease, reading: Reading, 
     healed = None
     if landed.rows:
         healed = backstops.heal(conn, file.id, lease.worker, order=row.served + 1, rows=landed.rows)
-    return Committed(outcome, rings, announced=bool(kinds), healed=healed)
+    again_s = _again_s(lease, settlement, file)
+    return Committed(outcome, tuple(rings), landed.owner, again_s, announced=bool(kinds), healed=healed)
 
 
 def stamp_of(rules: Rules, reading: Reading, resolution_s: float) -> dt.datetime | None:
@@ -155,12 +167,12 @@ def _lock_and_check(conn: Connection, rules: Rules, lease: Lease) -> tuple[FileR
     file = file_under_lock(conn, lease.file.id)
     if file is None:
         raise LeaseLost(lease.file.id, lease.concern, "the file's row is gone")
-    key = {"file_id": file.id, "concern": lease.concern.value}
-    if conn.exec_driver_sql(_TOKEN, key).scalar() != lease.token:
+    concerns = concern_rows(conn, rules, file)
+    if concerns[lease.concern].lease_token != lease.token:
         raise LeaseLost(file.id, lease.concern, "another worker holds the lease")
     if file.epoch != lease.epoch:
         raise LeaseLost(file.id, lease.concern, "the epoch ended")
-    return file, concern_rows(conn, rules, file)
+    return file, concerns
 
 
 def _compare_stamps(
@@ -197,25 +209,35 @@ def _write(
     settlement: Settlement,
     v: dt.datetime | None,
     reading: Reading,
-) -> None:
+) -> tuple[FileRow, dict[Concern, ConcernRow]]:
+    """Write the settlement down; the file and its concerns as they stand then."""
     row = concerns[lease.concern]
-    served = max(row.served, lease.terms.order) if settlement.serves else row.served
     pause = dt.timedelta(seconds=min(FIRST_FRUITLESS_S * 2.0 ** min(row.fruitless, 16), LONGEST_FRUITLESS_S))
+    written = replace(
+        row,
+        held=row.held if v is None else v,
+        served=max(row.served, lease.terms.order) if settlement.serves else row.served,
+        attempts=0,
+        fruitless=0 if settlement.serves else row.fruitless + 1,
+        # By the answer, so that what came in one answer is due again in one.
+        next_try_at=None if settlement.serves else reading.answered_at + pause,
+    )
     parameters = {
-        "file_id": file.id, "concern": lease.concern.value, "held": row.held if v is None else v, "served": served,
-        "order": lease.terms.order, "now": file.now, "ordered": file.ordered,
-        "fruitless": 0 if settlement.serves else row.fruitless + 1,
-        "next": None if settlement.serves else file.now + pause,
+        "file_id": file.id, "concern": lease.concern.value, "held": written.held, "served": written.served,
+        "order": lease.terms.order, "now": file.now, "ordered": file.ordered, "fruitless": written.fruitless,
+        "next": written.next_try_at,
     }  # fmt: skip
     conn.exec_driver_sql(_COMMIT_CONCERN, parameters)
-    served_by_all = min(served if c == lease.concern else concerns[c].served for c in rules.active)
+    after = {**concerns, lease.concern: written}
+    served_by_all = min(after[c].served for c in rules.active)
     parameters = {
         "file_id": file.id, "v": v, "racy": v if settlement.racy_due_at else None, "served": served_by_all,
         "unstamped": settlement.unstamped, "now": file.now, "seen": reading.answered_at,
     }  # fmt: skip
-    conn.exec_driver_sql(_COMMIT_FILE, parameters)
+    file_after = FileRow(*conn.exec_driver_sql(_COMMIT_FILE, parameters).one())
     if served_by_all > file.served:
         receipts.mark_served(conn, file.id, served_by_all, file.now)
+    return file_after, after
 
 
 def _causes_for_another(settlement: Settlement, exited_since: bool, became_loan: bool) -> str:
@@ -238,13 +260,9 @@ def _outcome(settlement: Settlement, became_loan: bool) -> str:
     return "landed" if settlement.serves else "landed, served nothing"
 
 
-def _rings(rules: Rules, lease: Lease, settlement: Settlement, file: FileRow) -> tuple[Ring, ...]:
-    """What may start now: what hangs on this slice, every root after a first landing, the slice itself again."""
-    rings = [Ring(Work.HYDRATE_CONCERN, file.id, below) for below in downstream_of(lease.concern, rules.active)]
-    if lease.concern is Concern.LOAN_FIELDS and not lease.file.is_there:
-        rings.append(file_ring(file.id))
+def _again_s(lease: Lease, settlement: Settlement, file: FileRow) -> float | None:
+    """When the slice is to be read again: an order that came meanwhile is due, or this read has served nothing."""
     if not settlement.serves:
-        rings.append(Ring(Work.HYDRATE_CONCERN, file.id, lease.concern, delay_s=FIRST_FRUITLESS_S))
-    elif lease.terms.order < file.ordered:
-        rings.append(Ring(Work.HYDRATE_CONCERN, file.id, lease.concern))
-    return tuple(rings)
+        return FIRST_FRUITLESS_S
+    is_due = file.due_at is None or file.due_at <= file.now
+    return 0.0 if lease.terms.order < file.ordered and is_due else None

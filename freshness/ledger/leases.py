@@ -1,4 +1,7 @@
-"""Leases: a slice is taken, so that never two are at work on one (file, concern).
+"""Leases: slices are taken, so that never two are at work on one (file, concern).
+
+With shared reads, whoever takes one takes along what else of the file may be read now: one call asks for all of it,
+and each lands in a transaction of its own, under a lease of its own with the same token.
 
 A lease is a row with a token, checked again at the commit. It is void when it runs out, or when its worker's beat is
 older than 6 s: a killed worker's work is taken up within seconds, and one that was only paused fails at the token.
@@ -11,15 +14,17 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
 from ..concerns import Concern
 from ..guard import latest
-from ..readiness import GIVE_UP_AFTER, Wait, why_not
+from ..readiness import GIVE_UP_AFTER, Wait, taken_along, why_not
 from ..rules import Rules
 from ..settling import Terms
+from .files import Owner
 from .locks import within_patience
 from .own_writes import Seen
 from .rows import ConcernRow, FileRow, concern_rows, file_row, resolution_in_force, slice_states
@@ -51,6 +56,13 @@ class Lease:
     #: The file's own writes when the lease was taken: what exits after that may have written beside the read.
     writes: Seen
 
+    def after(self, owner: Owner, mark: dt.datetime | None) -> Lease:
+        """The same lease, once rows that were taken with it have landed in their owner and raised the mark."""
+        file = replace(self.file, kind=owner.kind, mark=latest(self.file.mark, mark))
+        if owner.kind == "loan":
+            return replace(self, file=replace(file, loan_id=owner.id))
+        return replace(self, file=replace(file, lead_id=owner.id))
+
 
 @dataclass(frozen=True, slots=True)
 class NotNow:
@@ -60,15 +72,21 @@ class NotNow:
     retry_at: dt.datetime | None = None
 
 
-_TOUCH = """
-INSERT INTO file_concerns (file_id, concern) SELECT id, %(concern)s FROM file_freshness WHERE id = %(file_id)s
-ON CONFLICT (file_id, concern) DO UPDATE SET concern = excluded.concern
+_LOCK = """
+SELECT concern FROM file_concerns WHERE file_id = %(file_id)s AND concern = ANY(%(concerns)s::text[])
+FOR NO KEY UPDATE SKIP LOCKED
+"""
+
+_MAKE = """
+INSERT INTO file_concerns (file_id, concern)
+SELECT f.id, a.concern FROM file_freshness f, unnest(%(concerns)s::text[]) AS a (concern)
+WHERE f.id = %(file_id)s ORDER BY a.concern ON CONFLICT DO NOTHING
 """
 
 _TAKE = """
 UPDATE file_concerns SET lease_token = %(token)s, lease_worker = %(worker)s, lease_at = %(now)s,
        lease_until = %(now)s + make_interval(secs => %(lease_s)s)
-WHERE file_id = %(file_id)s AND concern = %(concern)s
+WHERE file_id = %(file_id)s AND concern = ANY(%(concerns)s::text[])
 RETURNING (SELECT coalesce(max(id), 0) FROM own_writes WHERE file_id = %(file_id)s) AS newest,
     ARRAY(SELECT id FROM own_writes
           WHERE file_id = %(file_id)s AND exited_at IS NULL AND abandoned_at IS NULL) AS under_way
@@ -83,56 +101,88 @@ WHERE file_id = %(file_id)s AND concern = %(concern)s
 
 _RELEASE = """
 UPDATE file_concerns SET lease_token = NULL, lease_worker = NULL, lease_at = NULL, lease_until = NULL
-WHERE file_id = %(file_id)s AND concern = %(concern)s AND lease_token = %(token)s
+WHERE file_id = %(file_id)s AND lease_token = %(token)s
+"""
+
+_PART = """
+UPDATE file_concerns SET alone_order = %(ordered)s,
+    lease_token = NULL, lease_worker = NULL, lease_at = NULL, lease_until = NULL
+WHERE file_id = %(file_id)s AND lease_token = %(token)s
 """
 
 
 def take(
     conn: Connection, rules: Rules, file_id: int, concern: Concern, worker: str, token: uuid.UUID
-) -> Lease | NotNow:
-    """Take the slice if it may start now. The concern's row is locked first, so that of two takers one waits and
-    then finds it leased; the file's row is read, not locked. Whoever keeps the row locked for long is at work on it."""
+) -> list[Lease] | NotNow:
+    """Take the slice if it may start now, and with it what the same call can read; upstream first.
+
+    The concerns' rows are locked first, and nobody is waited for: a row that is locked is being taken or landed, and
+    whoever does that rings for what is left. The file's row is read, not locked.
+    """
     if concern not in rules.active:
         return NotNow(Wait.SERVED)
-    if within_patience(conn, _TOUCH, {"file_id": file_id, "concern": concern.value}) is None:
+    free = _lock_free(conn, rules, file_id, concern)
+    if concern not in free:
         return NotNow(Wait.LEASED)
     file = file_row(conn, file_id)
-    if file is None:
-        return NotNow(Wait.SERVED)
+    assert file is not None  # noqa: S101 - its concern is locked, and files are never deleted
     concerns = concern_rows(conn, rules, file)
-    state = slice_states(conn, rules, file, concerns)[concern]
+    states = slice_states(conn, rules, file, concerns)
     row = concerns[concern]
-    if (wait := why_not(state, file.now)) is not None:
-        return NotNow(wait, _retry_at(wait, state.undue_until, row.next_try_at))
+    if (wait := why_not(states[concern], file.now)) is not None:
+        return NotNow(wait, _retry_at(wait, states[concern].undue_until, row.next_try_at))
     attempts = row.attempts
-    if row.lease_token is not None:  # void, or it would be at work
+    if row.is_void:
         attempts += 1
         next_try_at = _count_end(conn, file, row, attempts)
         if attempts > 1:
             return NotNow(Wait.GIVEN_UP) if attempts >= GIVE_UP_AFTER else NotNow(Wait.RETRY, next_try_at)
-    parameters = {"file_id": file_id, "concern": concern.value, "token": token, "worker": worker}
+    orders = taken_along({c: state for c, state in states.items() if c in free}, concern, file.now)
+    parameters = {"file_id": file_id, "concerns": list(orders), "token": token, "worker": worker}
     resolution_s = resolution_in_force(conn, rules)
-    seen = conn.exec_driver_sql(_TAKE, {**parameters, "now": file.now, "lease_s": rules.lease_s}).one()
-    return Lease(
-        file=file,
-        concern=concern,
-        token=token,
-        worker=worker,
-        terms=Terms(order=state.order, need=latest(file.wanted, file.mark), behind_since=row.behind_since),
-        epoch=file.epoch,
-        held=row.held,
-        started_at=file.now,
-        read_not_before=_read_not_before(file, resolution_s),
-        attempts=attempts,
-        resolution_s=resolution_s,
-        writes=Seen(seen.newest, tuple(seen.under_way)),
-    )
+    seen = conn.exec_driver_sql(_TAKE, {**parameters, "now": file.now, "lease_s": rules.lease_s}).first()
+    assert seen is not None  # noqa: S101 - the rows are locked
+    need = latest(file.wanted, file.mark)
+    return [
+        Lease(
+            file=file,
+            concern=each,
+            token=token,
+            worker=worker,
+            terms=Terms(order=order, need=need, behind_since=concerns[each].behind_since),
+            epoch=file.epoch,
+            held=concerns[each].held,
+            started_at=file.now,
+            read_not_before=_read_not_before(file, resolution_s),
+            attempts=attempts if each == concern else 0,
+            resolution_s=resolution_s,
+            writes=Seen(seen.newest, tuple(seen.under_way)),
+        )
+        for each, order in orders.items()
+    ]
 
 
 def release(conn: Connection, lease: Lease) -> None:
-    """Give a lease back unused: nothing was read, nothing counts against the slice."""
-    parameters = {"file_id": lease.file.id, "concern": lease.concern.value, "token": lease.token}
-    conn.exec_driver_sql(_RELEASE, parameters)
+    """Give back unused whatever was taken with this lease and has not ended: nothing counts against any slice."""
+    conn.exec_driver_sql(_RELEASE, {"file_id": lease.file.id, "token": lease.token})
+
+
+def part(conn: Connection, lease: Lease) -> None:
+    """Give back what was taken with this lease, each to be read by itself for the orders that stand: asking for all of
+    it at once has failed. Nothing counts against any slice."""
+    parameters = {"file_id": lease.file.id, "token": lease.token, "ordered": lease.file.ordered}
+    conn.exec_driver_sql(_PART, parameters)
+
+
+def _lock_free(conn: Connection, rules: Rules, file_id: int, concern: Concern) -> Sequence[str]:
+    """Lock the rows of what may be taken, this concern's or, with shared reads, the file's, but for those that are
+    locked already; rows that are missing are made."""
+    wanted = rules.active if rules.shared_reads else (concern,)
+    parameters = {"file_id": file_id, "concerns": [each.value for each in wanted]}
+    free = conn.exec_driver_sql(_LOCK, parameters).scalars().all()
+    if concern in free or not within_patience(conn, _MAKE, parameters):
+        return free
+    return conn.exec_driver_sql(_LOCK, parameters).scalars().all()
 
 
 def _count_end(conn: Connection, file: FileRow, row: ConcernRow, attempts: int) -> dt.datetime:

@@ -84,20 +84,27 @@ class ConcernRow:
     last_error: str | None
     last_error_at: dt.datetime | None
     given_up_stamp: dt.datetime | None
+    alone_order: int
     lease_token: uuid.UUID | None
     lease_worker: str | None
     lease_at: dt.datetime | None
     leased: bool
     behind_since: dt.datetime | None
 
+    @property
+    def is_void(self) -> bool:
+        """Whether its worker ended, or its lease ran out, while it was at work."""
+        return self.lease_token is not None and not self.leased
 
-_COLUMNS = (
+
+#: The columns of a `FileRow`, in order.
+COLUMNS = (
     "id, ref, kind, loan_id, lead_id, mark, mark_seen_at, captured, wanted, wanted_seen_at, ordered, "
     "served, due_at, epoch, unstamped, deleted_at, not_found_at, racy_stamp, slice_committed_at, unconfirmed_since, "
     "confirm_at, confirmations, confirmed_at, mlm_now() AS now"
 )
 
-_FILE = f"SELECT {_COLUMNS} FROM file_freshness WHERE id = %(file_id)s"  # noqa: S608
+_FILE = f"SELECT {COLUMNS} FROM file_freshness WHERE id = %(file_id)s"  # noqa: S608
 
 # Not FOR UPDATE: a row that refers to the file (a registration, a lease) must not wait for this lock.
 _LOCK = f"{_FILE} FOR NO KEY UPDATE"
@@ -107,7 +114,7 @@ SELECT c.file_id, c.concern, c.held, c.served, c.landed, c.landed_at,
        CASE WHEN c.tried_order = f.ordered THEN c.attempts ELSE 0 END AS attempts,
        CASE WHEN c.tried_order = f.ordered THEN c.fruitless ELSE 0 END AS fruitless,
        CASE WHEN c.tried_order = f.ordered THEN c.next_try_at END AS next_try_at,
-       c.last_error, c.last_error_at, c.given_up_stamp, c.lease_token, c.lease_worker, c.lease_at,
+       c.last_error, c.last_error_at, c.given_up_stamp, c.alone_order, c.lease_token, c.lease_worker, c.lease_at,
        c.lease_token IS NOT NULL AND c.lease_until > mlm_now() AND EXISTS (
            SELECT FROM workers w
            WHERE w.id = c.lease_worker AND w.beat_at > mlm_now() - make_interval(secs => %(life)s)
@@ -120,7 +127,7 @@ LEFT JOIN refresh_orders o ON o.file_id = c.file_id AND o.number = c.served + 1
 
 _CONCERNS = f"{_EACH_CONCERN} WHERE c.file_id = %(file_id)s"
 
-_FILES = f"SELECT {_COLUMNS} FROM file_freshness WHERE id = ANY(%(file_ids)s)"  # noqa: S608
+_FILES = f"SELECT {COLUMNS} FROM file_freshness WHERE id = ANY(%(file_ids)s)"  # noqa: S608
 
 _CONCERNS_OF_FILES = f"{_EACH_CONCERN} WHERE c.file_id = ANY(%(file_ids)s)"
 
@@ -220,7 +227,8 @@ def _state(
         next_try_at=row.next_try_at,
         leased=row.leased,
         file_is_there=file.is_there,
-        hangs_on=above.value if above else None,
+        hangs_on=above,
+        alone=row.attempts > 0 or row.is_void or row.alone_order >= file.ordered,
     )
 
 
@@ -241,6 +249,7 @@ def _missing(concern: Concern, behind_since: dt.datetime | None) -> ConcernRow:
         last_error=None,
         last_error_at=None,
         given_up_stamp=None,
+        alone_order=0,
         lease_token=None,
         lease_worker=None,
         lease_at=None,

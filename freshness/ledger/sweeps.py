@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 from ..bell import Ring, Work
 from ..concerns import Concern
-from ..readiness import GIVE_UP_AFTER, SliceState, why_not
+from ..readiness import GIVE_UP_AFTER, SliceState, to_ring_for
 from ..rules import Rules
 from .rows import FileRow, concern_rows, files_with_slices, slice_states
 
@@ -37,7 +37,7 @@ WHERE capture_wanted AND captured_at IS NULL AND next_try_at <= mlm_now() ORDER 
 
 
 def stale_and_due(conn: Connection, rules: Rules, limit: int) -> list[Ring]:
-    """A ring for every slice that may start now, at most `limit`: newest `wanted` first, those without one last.
+    """Rings for all that may be read now, at most `limit`: newest `wanted` first, those without one last.
 
     A file none of whose slices may start (given up, at work, waiting for its next try) takes nobody's place.
     """
@@ -46,23 +46,20 @@ def stale_and_due(conn: Connection, rules: Rules, limit: int) -> list[Ring]:
     rings: list[Ring] = []
     for first in range(0, len(file_ids), _AT_ONCE):
         for file, states in files_with_slices(conn, rules, file_ids[first : first + _AT_ONCE]):
-            rings += _startable(file, states)
+            rings += _startable(rules, file, states)
             if len(rings) >= limit:
                 return rings[:limit]
     return rings
 
 
 def startable(conn: Connection, rules: Rules, file: FileRow) -> list[Ring]:
-    """A ring for each slice of this file that may start now."""
-    return _startable(file, slice_states(conn, rules, file, concern_rows(conn, rules, file)))
+    """Rings for all of this file that may be read now."""
+    return _startable(rules, file, slice_states(conn, rules, file, concern_rows(conn, rules, file)))
 
 
-def _startable(file: FileRow, states: Mapping[Concern, SliceState]) -> list[Ring]:
-    return [
-        Ring(Work.HYDRATE_CONCERN, file.id, concern)
-        for concern, state in states.items()
-        if why_not(state, file.now) is None
-    ]
+def _startable(rules: Rules, file: FileRow, states: Mapping[Concern, SliceState]) -> list[Ring]:
+    concerns = to_ring_for(states, file.now, shared_reads=rules.shared_reads)
+    return [Ring(Work.HYDRATE_CONCERN, file.id, concern) for concern in concerns]
 
 
 def uncaptured(conn: Connection, limit: int) -> list[Ring]:

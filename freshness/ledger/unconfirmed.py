@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 from sqlalchemy import Connection
 
@@ -24,7 +25,7 @@ WHERE id = %(file_id)s
 
 _CLOSE_CANDIDATE = """
 UPDATE file_freshness SET unconfirmed_since = NULL, confirm_at = NULL, confirmations = 0
-WHERE id = %(file_id)s AND (unconfirmed_since IS NOT NULL OR confirm_at IS NOT NULL OR confirmations > 0)
+WHERE id = %(file_id)s
 """
 
 _CLOSED_UNEXITED = """
@@ -37,11 +38,17 @@ def note(conn: Connection, rules: Rules, file_id: int) -> State:
     """Bring the two columns in line with the numbers as they stand now, and say what state the file is in."""
     file = file_row(conn, file_id)
     assert file is not None  # noqa: S101 - the caller holds its lock
-    concerns = concern_rows(conn, rules, file)
+    return note_of(conn, rules, file, concern_rows(conn, rules, file))
+
+
+def note_of(conn: Connection, rules: Rules, file: FileRow, concerns: Mapping[Concern, ConcernRow]) -> State:
+    """The same, for who knows the numbers as they stand now."""
+    is_noted = file.unconfirmed_since is not None or file.confirm_at is not None or file.confirmations > 0
     if is_candidate(file, concerns):
-        conn.exec_driver_sql(_OPEN_CANDIDATE, {"file_id": file_id, "quiet": rules.quiet_s})
-    elif not _may_come_to_be(file, concerns):
-        conn.exec_driver_sql(_CLOSE_CANDIDATE, {"file_id": file_id})
+        if file.unconfirmed_since is None or file.confirm_at is None:
+            conn.exec_driver_sql(_OPEN_CANDIDATE, {"file_id": file.id, "quiet": rules.quiet_s})
+    elif is_noted and not _may_come_to_be(file, concerns):
+        conn.exec_driver_sql(_CLOSE_CANDIDATE, {"file_id": file.id})
     return state(conn, file, concerns)
 
 
@@ -62,14 +69,18 @@ def _may_come_to_be(file: FileRow, concerns: Mapping[Concern, ConcernRow]) -> bo
 
 def state(conn: Connection, file: FileRow, concerns: Mapping[Concern, ConcernRow]) -> State:
     """The file's state in one word."""
-    return state_of(
+    by_numbers = partial(
+        state_of,
         holdings_of(concerns),
         ordered=file.ordered,
         newest=file.newest,
         deleted=file.deleted_at is not None,
         unstamped=file.unstamped,
-        write_under_way=bool(conn.exec_driver_sql(_CLOSED_UNEXITED, {"file_id": file.id}).scalar()),
     )
+    said = by_numbers(write_under_way=False)
+    if said is not State.FRESH:
+        return said
+    return by_numbers(write_under_way=bool(conn.exec_driver_sql(_CLOSED_UNEXITED, {"file_id": file.id}).scalar()))
 
 
 def holdings_of(concerns: Mapping[Concern, ConcernRow]) -> list[Holding]:

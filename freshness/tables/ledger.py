@@ -112,6 +112,9 @@ class FileConcern(Base):
     #: The stamp at which a confirmation has ordered this given-up concern again: once for each.
     given_up_stamp: Mapped[dt.datetime | None] = mapped_column(INSTANT)
 
+    #: Newest order for which it is not read together with others any more: such a read has failed.
+    alone_order: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+
     lease_token: Mapped[uuid.UUID | None] = mapped_column(UUID(as_uuid=True))
     lease_worker: Mapped[str | None] = mapped_column(Text)
     lease_at: Mapped[dt.datetime | None] = mapped_column(INSTANT)

@@ -343,8 +343,9 @@ class TestWork:
         with engine.begin() as conn:
             workers.beat(conn, "w", "here", 1)
             file_id = conn.exec_driver_sql("SELECT id FROM file_freshness").scalar_one()
-            lease = leases.take(conn, RULES, file_id, Concern.FEES, "w", uuid.uuid4())
-            assert isinstance(lease, leases.Lease)
+            taken = leases.take(conn, RULES, file_id, Concern.FEES, "w", uuid.uuid4())
+            assert isinstance(taken, list)
+            (lease,) = taken
             failures.failed(conn, RULES, lease, "Outage: no", final=True, lot=Random(1))
         told = found(environ)["given up"]
         assert (told.state, told.what) == (WARN, "1 fees")

@@ -71,9 +71,9 @@ def take(engine: sa.Engine, ref: str, concern: Concern, worker: str = "here:1:a"
     with engine.begin() as conn:
         workers.beat(conn, worker, "here", 1)
         file_id = conn.exec_driver_sql("SELECT id FROM file_freshness WHERE ref = %(ref)s", {"ref": ref}).scalar_one()
-        lease = leases.take(conn, RULES, file_id, concern, worker, uuid.uuid4())
-    assert isinstance(lease, Lease)
-    return lease
+        taken = leases.take(conn, RULES, file_id, concern, worker, uuid.uuid4())
+    assert isinstance(taken, list)
+    return taken[0]
 
 
 def redriven(engine: sa.Engine) -> list[str]:
@@ -214,6 +214,7 @@ class TestRedrive:
 def test_what_mlm_denied_is_shown_and_lands_after_a_redrive(environment: dict[str, str], run: Run) -> None:
     with SandboxServer(files=1, seed=1) as mlm:
         environ = environment | {"MLM_LOAN_SERVICE_URL": mlm.loan_service_url, "MLM_TOKEN_URL": mlm.token_url}
+        environ["MLM_SHARED_READS"] = "0"
         environ |= {"MLM_CLIENT_ID": mlm.client_id, "MLM_CLIENT_SECRET": mlm.client_secret}
         house = House(load(environ), "tests")
         house.beat()

@@ -1,4 +1,4 @@
-"""`python -m tests.faults [--json] [--write] [--logs DIRECTORY] [--away-s S] [fault …]`: all faults, or those named."""
+"""`python -m tests.faults [--json] [--write] [--logs DIR] [--away-s S] [--apart] [fault …]`: all, or those named."""
 
 from __future__ import annotations
 
@@ -34,7 +34,9 @@ def main() -> int:
     lines: list[Line] = []
     began, measured = time.monotonic(), report.measured_here()
     with ended_by_signals() as ended:
-        lines = Faults(options.logs, quiet=options.json).run([known[name] for name in options.faults or known])
+        lines = Faults(options.logs, quiet=options.json, shared_reads=not options.apart).run(
+            [known[name] for name in options.faults or known]
+        )
     if ended.by is not None:
         return 128 + ended.by
     if options.json:
@@ -49,8 +51,9 @@ def main() -> int:
 class Faults:
     """Runs faults in turn on one house; on a new one after a fault that the house did not come back from."""
 
-    def __init__(self, logs: Path | None, quiet: bool) -> None:
+    def __init__(self, logs: Path | None, quiet: bool, shared_reads: bool) -> None:
         self._logs = logs
+        self._shared_reads = shared_reads
         self._out = sys.stderr if quiet else sys.stdout
 
     def run(self, faults: Sequence[Fault]) -> list[Line]:
@@ -72,7 +75,7 @@ class Faults:
         directory = self._logs or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         directory.mkdir(parents=True, exist_ok=True)
         log = stack.enter_context((directory / f"house-{time.time():.0f}.log").open("w"))
-        house = stack.enter_context(standing(log))
+        house = stack.enter_context(standing(log, self._shared_reads))
         warm_up(house)
         return house
 
@@ -98,6 +101,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--write", action="store_true", help=f"put the table into {report.DOCUMENT.name}")
     parser.add_argument("--logs", type=Path, help="keep the processes' logs in this directory")
     parser.add_argument("--away-s", type=float, default=AWAY_S, help="how long MLM is away, in seconds (300)")
+    parser.add_argument("--apart", action="store_true", help="with MLM_SHARED_READS=0: a call for each concern")
     options = parser.parse_args()
     if unknown := [name for name in options.faults if name not in faults()]:
         parser.error(f"no such fault: {', '.join(unknown)}; there are {', '.join(faults())}")

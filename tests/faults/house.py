@@ -79,7 +79,7 @@ def until(holds: Callable[[], object], what: str, within_s: float = 60.0, every_
 class Standing:
     """The house while it stands."""
 
-    def __init__(self, servers: Servers, mlm: SandboxServer, directory: Path, log: TextIO) -> None:
+    def __init__(self, servers: Servers, mlm: SandboxServer, directory: Path, log: TextIO, shared_reads: bool) -> None:
         assert servers.postgresql is not None
         assert servers.valkey is not None
         self.postgresql: PostgreSQL = servers.postgresql
@@ -92,6 +92,7 @@ class Standing:
             "DATABASE_URL": servers.database_url,
             "REDIS_URL": servers.redis_url,
             "PORT": str(port),
+            "MLM_SHARED_READS": str(int(shared_reads)),
             "MLM_LOAN_SERVICE_URL": mlm.loan_service_url,
             "MLM_TOKEN_URL": mlm.token_url,
             "MLM_CLIENT_ID": mlm.client_id,
@@ -196,12 +197,13 @@ class Standing:
 
 
 @contextmanager
-def standing(log: TextIO) -> Iterator[Standing]:
-    """A house that stands, its files imported, for as long as the block runs. All of it ends with the block."""
+def standing(log: TextIO, shared_reads: bool = True) -> Iterator[Standing]:
+    """A house that stands, its files imported, for as long as the block runs. All of it ends with the block.
+    `shared_reads`: one call to MLM reads all that is stale of a file."""
     with embedded() as servers, SandboxServer(files=FILES, seed=7) as mlm:
         assert servers.postgresql is not None
         upgrade(servers.database_url)
-        house = Standing(servers, mlm, servers.postgresql.directory.parent, log)
+        house = Standing(servers, mlm, servers.postgresql.directory.parent, log, shared_reads)
         try:
             house.run()
             house.import_all()

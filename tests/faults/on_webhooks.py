@@ -19,7 +19,6 @@ LOST = 9
 WRITES, WRITE_EVERY_S = 20, 0.25
 #: MLM tells of a save so much later. An echo that is here before its own write has ended is read like any change.
 ECHO_AFTER_S = 1.0
-SLICES = 9
 
 _HELD = """
 SELECT f.ref, min(c.held) AS held FROM file_freshness f JOIN file_concerns c ON c.file_id = f.id
@@ -62,18 +61,19 @@ def sitting(house: Standing, fault: Fault) -> Line:
         house.run(MLM_CONFIRM_SHARE="0", MLM_AUDIT_SHARE="0")
         scene = set_up(house, stack)
         ref = house.refs[1]
-        captures, stamps, slices = _sit(scene, ref)
+        captures, stamps, reads = _sit(scene, ref)
         scene.must(captures == WRITES, f"{captures} writes were captured")
         house.mlm.calls.clear()
         for _ in range(WRITES):
             scene.must(scene.portal.write(ref, capture=False), "a write was refused")
             _wait_for_quiet(scene)
-        without = len(_slices(house, ref))
+        without = len(_reads(house, ref))
         reckon(scene)
-    asked = f"{captures} captures, {stamps - captures} confirmation, {slices} slice reads"
-    figure = f"{asked}; without capture {without} slice reads"
-    limit = f"{WRITES}, 1, {SLICES}; {WRITES * SLICES}"
-    return scene.line(fault, figure, limit, (captures, stamps, slices) == (WRITES, WRITES + 1, SLICES))
+    whole = 1 if house.house.rules.shared_reads else len(CONCERNS)
+    asked = f"{captures} captures, {stamps - captures} confirmation, {reads} reads"
+    figure = f"{asked}; without capture {without} reads"
+    limit = f"{WRITES}, 1, {whole}; {WRITES * whole}"
+    return scene.line(fault, figure, limit, (captures, stamps, reads) == (WRITES, WRITES + 1, whole))
 
 
 def sitting_with_outsiders(house: Standing, fault: Fault) -> Line:
@@ -81,11 +81,11 @@ def sitting_with_outsiders(house: Standing, fault: Fault) -> Line:
     with ExitStack() as stack:
         scene = set_up(house, stack)
         ref = house.refs[2]
-        captures, stamps, slices = _sit(scene, ref, outsiders=True)
+        captures, stamps, reads = _sit(scene, ref, outsiders=True)
         theirs = len(CONCERNS)
         reckon(scene)
     figure = f"{theirs} edits of theirs, none missed"
-    scene.note(f"{captures} captures, {stamps - captures} confirmations, {slices} slice reads")
+    scene.note(f"{captures} captures, {stamps - captures} confirmations, {reads} reads")
     return scene.line(fault, figure if not scene.fell_short else "missed", "none missed", True)
 
 
@@ -102,7 +102,7 @@ def _healed_after(house: Standing, edits: dict[str, str]) -> float:
 
 
 def _sit(scene: Scene, ref: str, outsiders: bool = False) -> tuple[int, int, int]:
-    """Twenty own writes with capture, then quiet: captures made, stamps read, slices read."""
+    """Twenty own writes with capture, then quiet: captures made, stamps read, and reads of more than the stamp."""
     house, scene.sender.delay_s = scene.house, ECHO_AFTER_S
     newest = house.number(_NEWEST_WRITE)
     house.mlm.calls.clear()
@@ -111,9 +111,9 @@ def _sit(scene: Scene, ref: str, outsiders: bool = False) -> tuple[int, int, int
         scene.must(scene.portal.write(ref, beside=beside), "a write was refused")
         time.sleep(WRITE_EVERY_S)
     _wait_for_quiet(scene)
-    slices = len(_slices(house, ref))
+    reads = len(_reads(house, ref))
     captures = house.number(_CAPTURED, ref=ref, since=newest)
-    return captures, len(house.mlm.calls.newest(ref=ref)) - slices, slices
+    return captures, len(house.mlm.calls.newest(ref=ref)) - reads, reads
 
 
 def _wait_for_quiet(scene: Scene) -> None:
@@ -121,7 +121,7 @@ def _wait_for_quiet(scene: Scene) -> None:
     until(lambda: is_at_rest(scene.house), "every file is fresh")
 
 
-def _slices(house: Standing, ref: str) -> list[Call]:
+def _reads(house: Standing, ref: str) -> list[Call]:
     """The calls for this file that asked for more than its stamp."""
     return [call for call in house.mlm.calls.newest(ref=ref) if len(call.ids) > 1]
 

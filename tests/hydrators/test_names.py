@@ -10,7 +10,7 @@ import freshness.tables.portal  # noqa: F401  gives Base its tables
 from freshness.concerns import Concern
 from freshness.errors import SettingError
 from freshness.tables.base import Base
-from hydrators import HYDRATORS, load_names, with_stamp
+from hydrators import HYDRATORS, load_names, question_of
 from hydrators.names_tables import COLLECTIONS, Kind
 
 
@@ -72,7 +72,7 @@ def test_a_file_renames_a_field_a_collection_its_records_fields_the_stamp_and_th
         """,
     )
     assert names.reference_parameter == "refNumber"
-    loan = with_stamp(HYDRATORS[Concern.LOAN_FIELDS].question(names), names)
+    loan = question_of([Concern.LOAN_FIELDS], names)
     assert {"sLTV", "sStamp"} <= loan.loan_fields
     assert not {"sLtvR", "sLastModifiedTimestamp"} & loan.loan_fields
     assets = HYDRATORS[Concern.ASSETS].question(names)

@@ -9,7 +9,7 @@ import pytest
 from a_file import CHILDREN, KEYS, NAMES, House
 
 from freshness.concerns import Concern
-from hydrators import HYDRATORS, Parent, hydrating, land, land_loan_fields, stamp_in, with_stamp
+from hydrators import HYDRATORS, Parent, hydrating, land, land_loan_fields, question_of, stamp_in
 from mlm_client.loxml import Answer, read_answer
 from mlm_client.sandbox.files import Content, Version
 from mlm_client.sandbox.knobs import Knobs
@@ -29,7 +29,7 @@ FORMS: list[dict[str, Any]] = [
 
 
 def _read(content: Content, concern: Concern, knobs: Knobs) -> Answer:
-    question = with_stamp(HYDRATORS[concern].question(NAMES), NAMES)
+    question = question_of([concern], NAMES)
     return read_answer(answer(Version(content, STAMP, number=1), compile_query(question.to_xml(), ()), knobs))
 
 

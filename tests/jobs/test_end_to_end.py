@@ -19,7 +19,7 @@ import redis
 from databases import FIELD_KEYS, database, emptied_redis
 from whole_house import PORTAL_TOKEN, WholeHouse, until
 
-from freshness.concerns import ALL
+from freshness.concerns import ALL, roots
 from jobs.announce import CHANNEL
 from jobs.bell import depth
 from jobs.broker import Queue
@@ -181,9 +181,9 @@ def test_a_worker_that_was_paused_past_its_lease_changes_nothing(house: WholeHou
     before = house.all_of("R000013")
     ended = len(paused.ends_of_slices())
     paused.send(signal.SIGCONT)
-    until(lambda: len(paused.ends_of_slices()) >= ended + len(held), "the slices that it held have ended")
+    until(lambda: len(paused.ends_of_slices()) >= ended + len(roots()), "what hangs on nothing has ended")
     assert house.all_of("R000013") == before
-    assert paused.ends_of_slices()[ended:] == ["lease lost"] * len(held)
+    assert paused.ends_of_slices()[ended:] == ["lease lost"] * len(roots())
     house.rests("R000013")
     paused.send(signal.SIGTERM)
     assert paused.ended() == 0

@@ -87,7 +87,12 @@ class History:
         self.answered: Counter[str] = Counter()
         self._make_mlm(plan)
         rules = Rules(
-            resolution_s=plan.resolution_s, quiet_s=30.0, read_lag_s=120.0, call_timeout_s=30.0, active=plan.concerns
+            resolution_s=plan.resolution_s,
+            quiet_s=30.0,
+            read_lag_s=120.0,
+            call_timeout_s=30.0,
+            active=plan.concerns,
+            shared_reads=plan.shared_reads,
         )
         self.postgres.scheduler = self.scheduler
         self.house = House(self.postgres, self.scheduler, self.wire, rules, self.redis_url, self.lot)

@@ -29,6 +29,7 @@ from freshness.tables.portal import Lead, Loan
 from hydrators.names import load_names
 from jobs.auditing import Auditor
 from jobs.handlers import Clerk
+from jobs.lander import Lander
 from jobs.rounds import Checker, Looker, Share
 from jobs.slices import Slices
 from jobs.sweeping import Sweep
@@ -134,14 +135,12 @@ class House:
         slices = Slices(
             engine=self.postgres.engine,
             rules=self.rules,
-            names=self.names,
-            keys=self.keys,
             mlm=self.mlm,
+            lander=Lander(self.postgres.engine, self.rules, self.names, self.keys, lot),
             worker_id=name,
             clock=self.postgres.clock,
             wait=lambda seconds: self.scheduler.wait(self.postgres.clock.now + seconds),
             new_id=lambda: uuid.UUID(int=lot.getrandbits(128)),
-            lot=lot,
         )
         clerk = Clerk(self.postgres.engine, self.rules, slices, self.mlm, self.bells, lambda: None, lambda: False)
         rounds, audits = (self._looker(name, backstop) for backstop in (Backstop.ROUNDS, Backstop.AUDIT))

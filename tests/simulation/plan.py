@@ -48,6 +48,7 @@ class Plan:
     recompute_lag: bool
     loses: bool
     weights: dict[str, float]
+    shared_reads: bool
 
 
 MOMENTS = (0.001, 0.01, 0.2, 1.1, 2.0, 7.0, 35.0, 130.0, 320.0)
@@ -105,4 +106,5 @@ def plan_of(lot: Random) -> Plan:
         recompute_lag=lot.random() < 0.2,
         loses="lose a webhook" in weights,
         weights=weights,
+        shared_reads=lot.random() < 0.7,
     )

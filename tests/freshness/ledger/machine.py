@@ -40,7 +40,7 @@ from freshness.ledger.captures import Capture
 from freshness.ledger.commits import Landed, Reading
 from freshness.ledger.confirmations import Asking
 from freshness.ledger.files import FileRef, Owner
-from freshness.ledger.leases import Lease
+from freshness.ledger.leases import Lease, NotNow
 from freshness.rules import Rules
 
 RULES = Rules(resolution_s=1.0, active=(LOAN_FIELDS, BORROWERS, ASSETS, CONDITIONS))
@@ -209,9 +209,10 @@ class World:
         with self.ledger.begin() as conn:
             workers.beat(conn, worker, "here", 1)
             taken = leases.take(conn, self.rules, self._file_id(conn), concern, worker, token)
-        if isinstance(taken, Lease):
-            self.slices.append(Slice(taken))
-        return isinstance(taken, Lease)
+        if isinstance(taken, NotNow):
+            return False
+        self.slices += [Slice(lease) for lease in taken]
+        return True
 
     def read(self, which: int, behind: bool) -> None:
         """A slice reads MLM, no sooner than its lease allows."""

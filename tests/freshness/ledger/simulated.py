@@ -152,12 +152,16 @@ class Ledger:
             workers.beat(conn, worker, "here", 1)
 
     def take(self, concern: Concern, ref: str = "R1", worker: str = "w1") -> Lease | NotNow:
-        """Take a slice, by a worker that lives."""
+        """Take a slice, by a worker that lives; with shared reads, the first of what was taken."""
+        taken = self.take_all(concern, ref, worker)
+        return taken if isinstance(taken, NotNow) else taken[0]
+
+    def take_all(self, concern: Concern, ref: str = "R1", worker: str = "w1") -> list[Lease] | NotNow:
+        """Take a slice, by a worker that lives, with what is read in the same call."""
         self.beat(worker)
         with self.begin() as conn:
-            return leases.take(
-                conn, self.rules, self.number("id", ref), concern, worker, uuid.UUID(int=next(self._tokens))
-            )
+            token = uuid.UUID(int=next(self._tokens))
+            return leases.take(conn, self.rules, self.number("id", ref), concern, worker, token)
 
     def lease(self, concern: Concern, ref: str = "R1", worker: str = "w1") -> Lease:
         """Take a slice that is to be had."""

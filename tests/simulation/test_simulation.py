@@ -16,9 +16,9 @@ from .postgres import Postgres
 
 #: Short ones whose plans between them hold most kinds of trouble.
 SHORT = (11, 22, 49, 107)
-#: Those that have found something: 1207, MLM restored to the stamp we held, while our rows had come with none; 1277, a
-#: replica behind, after a webhook of a file without a stamp.
-FOUND = (1207, 1277)
+#: Those that have found something: 1207, MLM restored to the stamp we held, while our rows had come with none; 1277 and
+#: 5028, a replica behind, after a webhook of a file without a stamp, and after a deletion.
+FOUND = (1207, 1277, 5028)
 KEPT = SHORT + FOUND
 
 

@@ -1,8 +1,7 @@
 """The load: 20 edits a second by outsiders, in all nine concerns of 200 files in turn, and own writes of a portal.
 
-Outsiders save a file four times within 0.4 s and then go on to another, two of them at once: so a change of five files
-a second is to be read, most of them more than once. (Spread evenly, 20 saves a second ask for 180 slices a second,
-more than two cores can read: `even`.)
+Outsiders save a file four times within 0.4 s and then go on to another, two of them at once, so that changes overtake
+their reads; or every save is in another file than the last (`even`).
 
 An own write goes as the contract has it: registered over HTTP, saved in MLM, the local half committed, its exit over
 HTTP. Every third is without capture. A portal that cannot register does not write; one whose exit is not answered

@@ -12,14 +12,20 @@ from freshness.ledger.batches import Entry
 #: What every file holds when a round begins. Stamps are a second apart: the resolution in force is one.
 HELD = dt.datetime(2026, 1, 5, 12, 0, 0, tzinfo=dt.UTC)
 
-FIRST = """
-INSERT INTO file_freshness (ref, kind, ordered, served, mark, wanted)
-SELECT 'R' || lpad(n::text, 6, '0'), 'loan', 1, 1, %(held)s, %(held)s FROM generate_series(1, %(files)s) n
+LOANS = """
+INSERT INTO loans (mlm_reference_number, mlm_loan_number, mlm_last_modified_at, is_hydrated, hydrated_at)
+SELECT 'R' || lpad(n::text, 6, '0'), '2026' || lpad(n::text, 6, '0'), %(held)s, true, %(held)s
+FROM generate_series(1, %(files)s) n
+"""
+THEIR_NUMBERS = """
+UPDATE file_freshness SET ordered = 1, served = 1, mark = %(held)s, wanted = %(held)s, unconfirmed_since = NULL,
+       confirm_at = NULL
 """
 THEIR_CONCERNS = """
 INSERT INTO file_concerns (file_id, concern, held, served, landed, landed_at)
 SELECT f.id, c, %(held)s, f.ordered, f.ordered, %(held)s FROM file_freshness f CROSS JOIN unnest(%(concerns)s::text[]) c
 """
+RECEIPT_WEEKS = "SELECT mlm_make_receipt_weeks(current_date, 2)"
 CALIBRATED = "UPDATE stamp_calibration SET alike_at = mlm_now()"
 
 # As if all had been read: the stamp of before is held again, and nothing is wanted.

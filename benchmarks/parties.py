@@ -37,8 +37,10 @@ class Ours:
         self.file = here.directory / "ours.requests"
         self.url = here.database("ours")
         upgrade(self.url)
-        execute(self.url, files.FIRST, held=files.HELD, files=known)
+        execute(self.url, files.LOANS, held=files.HELD, files=known)
+        execute(self.url, files.THEIR_NUMBERS, held=files.HELD)
         execute(self.url, files.THEIR_CONCERNS, held=files.HELD, concerns=files.ACTIVE)
+        execute(self.url, files.RECEIPT_WEEKS)
         execute(self.url, files.CALIBRATED)
         settle(self.url)
         self.environment = {

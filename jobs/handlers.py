@@ -101,6 +101,8 @@ class Clerk:
             text = self.mlm.read_stamp(capture.ref)
         except (mlm_errors.SignInFailed, TryAgain) as error:
             log.info("capture.not_called", why=str(error))
+            with self.engine.begin() as conn:
+                captures.put_back(conn, capture)
             return
         except mlm_errors.MlmError as error:
             final = isinstance(error, mlm_errors.NotFound | mlm_errors.GiveUp)

@@ -14,7 +14,7 @@ from .. import stamp
 from ..bell import Ring
 from ..errors import LeaseLost
 from ..readiness import GIVE_UP_AFTER
-from ..rules import Rules
+from ..rules import WORKER_LIFE_S, Rules
 from . import unconfirmed
 from .files import mirror_mark, owner_of
 from .orders import place
@@ -36,9 +36,14 @@ class Capture:
 
 
 _BEGIN = """
-SELECT w.file_id, f.ref, f.epoch, w.attempts FROM own_writes w JOIN file_freshness f ON f.id = w.file_id
-WHERE w.id = %(id)s AND w.capture_wanted AND w.captured_at IS NULL
+UPDATE own_writes w SET next_try_at = mlm_now() + make_interval(secs => %(life)s) FROM file_freshness f
+WHERE w.id = %(id)s AND f.id = w.file_id AND w.capture_wanted AND w.captured_at IS NULL AND w.next_try_at <= mlm_now()
+RETURNING w.file_id, f.ref, f.epoch, w.attempts
 """
+
+_PUT_BACK = "UPDATE own_writes SET next_try_at = mlm_now() WHERE id = %(id)s AND captured_at IS NULL"
+
+_IS_WANTED = "SELECT EXISTS (SELECT FROM own_writes WHERE id = %(id)s AND capture_wanted AND captured_at IS NULL)"
 
 _LOCK = "SELECT closed_at FROM own_writes WHERE id = %(id)s AND capture_wanted AND captured_at IS NULL FOR UPDATE"
 
@@ -60,8 +65,9 @@ WHERE id = %(id)s AND captured_at IS NULL
 
 
 def begin(conn: Connection, own_write_id: int) -> Capture | None:
-    """What to read for an own write; None if its capture is done already, or none is wanted."""
-    row = conn.exec_driver_sql(_BEGIN, {"id": own_write_id}).one_or_none()
+    """What to read for an own write; None if its capture is done, or under way, or none is wanted. One that has not
+    ended after a worker's life is due again: a killed worker's is made by another."""
+    row = conn.exec_driver_sql(_BEGIN, {"id": own_write_id, "life": WORKER_LIFE_S}).one_or_none()
     return Capture(own_write_id, row.file_id, row.ref, row.epoch, row.attempts) if row else None
 
 
@@ -75,7 +81,7 @@ def finish(conn: Connection, rules: Rules, capture: Capture, stamp_text: str | N
         LeaseLost: the file moved while this transaction ran; try again.
     """
     seen = file_row(conn, capture.file_id)
-    if seen is None or begin(conn, capture.own_write_id) is None:
+    if seen is None or not conn.exec_driver_sql(_IS_WANTED, {"id": capture.own_write_id}).scalar():
         return ()
     v = _stamp(conn, rules, stamp_text, seen.now)
     if seen.epoch == capture.epoch:
@@ -93,6 +99,11 @@ def finish(conn: Connection, rules: Rules, capture: Capture, stamp_text: str | N
     conn.exec_driver_sql(_RAISE, {"file_id": file.id, "v": v, "vouches": own_write.closed_at is None})
     unconfirmed.note(conn, rules, file.id)
     return ()
+
+
+def put_back(conn: Connection, capture: Capture) -> None:
+    """MLM could not be asked, through no fault of the file: the capture is due, and nothing counts against it."""
+    conn.exec_driver_sql(_PUT_BACK, {"id": capture.own_write_id})
 
 
 def failed(conn: Connection, capture: Capture, error: str, *, final: bool = False) -> tuple[Ring, ...]:

@@ -18,7 +18,7 @@ from .watching import now
 STRUCK_S, STRUCK_SHARE = 8.0, 0.4
 
 #: So slow that it is the rate, not this machine, by which the backlog drains.
-DRAINING_RATE = 40
+DRAINING_RATE = 10
 #: Of the rate: what drains slower, or faster, has not kept to it.
 AT_LEAST, AT_MOST = 0.9, 1.05
 

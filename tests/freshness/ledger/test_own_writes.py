@@ -61,6 +61,9 @@ def test_a_second_capture_does_nothing(fresh: Ledger) -> None:
     own_write = fresh.register()
     fresh.leave(own_write)
     twice = begin(fresh, own_write)
+    with fresh.begin() as conn:
+        assert captures.begin(conn, own_write) is None, "it is under way"
+    fresh.later(6)
     capture(fresh, own_write, 5)
     before = fresh.file()
     with fresh.begin() as conn:

@@ -192,11 +192,13 @@ def test_a_worker_that_was_paused_past_its_lease_changes_nothing(house: WholeHou
 def test_a_flushed_redis_costs_seconds_and_no_change(house: WholeHouse) -> None:
     refs = [f"R{n:06d}" for n in range(14, 18)]
     house.import_(*refs)
-    with house.mlm.dials.turned(latency_ms=300):
-        for ref in refs:
-            house.touch(ref, "assets")
-        until(lambda: depth(house.redis, Queue.LOAN_SYNC_ASSOC), "slices wait in the queue")
-        house.redis.flushdb()
+    worker = house.worker()
+    house.pause(worker)
+    for ref in refs:
+        house.touch(ref, "assets")
+    until(lambda: depth(house.redis, Queue.LOAN_SYNC), "work waits in the queue")
+    house.redis.flushdb()
+    worker.send(signal.SIGCONT)
     for ref in refs:
         until(lambda ref=ref: not house.differences(ref), f"the edit of {ref} is here")
         house.rests(ref)

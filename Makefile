@@ -57,7 +57,7 @@ floors: $(READY) ## Imports run down only (import-linter)
 	$(BIN)/lint-imports
 
 ONLY ?=
-ROUNDS ?= 5
+ROUNDS ?= 3
 bench: $(READY) ## Ours, the peers and the limits in turn, into docs/performance.md; ONLY="receive …" for some
 	$(BIN)/python -m benchmarks --write --rounds $(ROUNDS) $(ONLY)
 

@@ -14,7 +14,7 @@ from . import report
 from .groups import GROUPS
 from .table import Measured
 
-ROUNDS = 5
+ROUNDS = 3
 
 
 def main() -> int:

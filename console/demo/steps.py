@@ -110,9 +110,10 @@ def dependents(scene: Scene) -> Story:
 
 
 def slices_apart(scene: Scene) -> Story:
-    """A second edit while slices of the first are at work, whose webhook comes after a slice has seen it."""
+    """MLM fails the call for the whole file, so each slice reads by itself; a second edit while those of the first are
+    at work, whose webhook comes after a slice has seen it."""
     ref = scene.loans[4]
-    with scene.mlm.turned(latency_ms=400):
+    with scene.mlm.turned(latency_ms=400, fault_next=1, fault_forms=["fault"]):
         first = scene.mlm.touch(ref, "loan_fields")
 
         def half_way() -> bool:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
@@ -73,8 +72,7 @@ class NotNow:
 
 
 _LOCK = """
-SELECT concern FROM file_concerns WHERE file_id = %(file_id)s AND concern = ANY(%(concerns)s::text[])
-FOR NO KEY UPDATE SKIP LOCKED
+SELECT concern FROM file_concerns WHERE file_id = %(file_id)s AND concern = %(concern)s FOR NO KEY UPDATE SKIP LOCKED
 """
 
 _MAKE = """
@@ -83,11 +81,18 @@ SELECT f.id, a.concern FROM file_freshness f, unnest(%(concerns)s::text[]) AS a 
 WHERE f.id = %(file_id)s ORDER BY a.concern ON CONFLICT DO NOTHING
 """
 
+# Of what is taken along, only what still is as it was seen, and nobody else has locked.
 _TAKE = """
-UPDATE file_concerns SET lease_token = %(token)s, lease_worker = %(worker)s, lease_at = %(now)s,
+UPDATE file_concerns c SET lease_token = %(token)s, lease_worker = %(worker)s, lease_at = %(now)s,
        lease_until = %(now)s + make_interval(secs => %(lease_s)s)
-WHERE file_id = %(file_id)s AND concern = ANY(%(concerns)s::text[])
-RETURNING (SELECT coalesce(max(id), 0) FROM own_writes WHERE file_id = %(file_id)s) AS newest,
+FROM (
+    SELECT f.concern FROM file_concerns f JOIN unnest(%(concerns)s::text[], %(served)s::bigint[]) AS s (concern, served)
+        ON s.concern = f.concern AND s.served = f.served
+    WHERE f.file_id = %(file_id)s AND (f.lease_token IS NULL OR f.concern = %(concern)s)
+    FOR NO KEY UPDATE OF f SKIP LOCKED
+) free
+WHERE c.file_id = %(file_id)s AND c.concern = free.concern
+RETURNING c.concern, (SELECT coalesce(max(id), 0) FROM own_writes WHERE file_id = %(file_id)s) AS newest,
     ARRAY(SELECT id FROM own_writes
           WHERE file_id = %(file_id)s AND exited_at IS NULL AND abandoned_at IS NULL) AS under_way
 """
@@ -97,6 +102,11 @@ UPDATE file_concerns SET attempts = %(attempts)s, fruitless = %(fruitless)s, tri
     next_try_at = %(next)s, first_error_at = coalesce(first_error_at, %(now)s), last_error_at = %(now)s,
     last_error = %(error)s, lease_token = NULL, lease_worker = NULL, lease_at = NULL, lease_until = NULL
 WHERE file_id = %(file_id)s AND concern = %(concern)s
+"""
+
+_LEAVE = """
+UPDATE file_concerns SET lease_token = NULL, lease_worker = NULL, lease_at = NULL, lease_until = NULL
+WHERE file_id = %(file_id)s AND concern = ANY(%(concerns)s::text[])
 """
 
 _RELEASE = """
@@ -116,13 +126,12 @@ def take(
 ) -> list[Lease] | NotNow:
     """Take the slice if it may start now, and with it what the same call can read; upstream first.
 
-    The concerns' rows are locked first, and nobody is waited for: a row that is locked is being taken or landed, and
+    The concern's row is locked first, and nobody is waited for: one that is locked is being taken or landed, and
     whoever does that rings for what is left. The file's row is read, not locked.
     """
     if concern not in rules.active:
         return NotNow(Wait.SERVED)
-    free = _lock_free(conn, rules, file_id, concern)
-    if concern not in free:
+    if not _is_locked_by_us(conn, rules, file_id, concern):
         return NotNow(Wait.LEASED)
     file = file_row(conn, file_id)
     assert file is not None  # noqa: S101 - its concern is locked, and files are never deleted
@@ -137,11 +146,18 @@ def take(
         next_try_at = _count_end(conn, file, row, attempts)
         if attempts > 1:
             return NotNow(Wait.GIVEN_UP) if attempts >= GIVE_UP_AFTER else NotNow(Wait.RETRY, next_try_at)
-    orders = taken_along({c: state for c, state in states.items() if c in free}, concern, file.now)
-    parameters = {"file_id": file_id, "concerns": list(orders), "token": token, "worker": worker}
+    wanted = taken_along(states, concern, file.now) if rules.shared_reads else {concern: states[concern].order}
     resolution_s = resolution_in_force(conn, rules)
-    seen = conn.exec_driver_sql(_TAKE, {**parameters, "now": file.now, "lease_s": rules.lease_s}).first()
-    assert seen is not None  # noqa: S101 - the rows are locked
+    parameters = {
+        "file_id": file_id, "concern": concern, "concerns": list(wanted),
+        "served": [concerns[each].served for each in wanted],
+        "token": token, "worker": worker, "now": file.now, "lease_s": rules.lease_s,
+    }  # fmt: skip
+    taken = {row.concern: row for row in conn.exec_driver_sql(_TAKE, parameters)}
+    orders, seen = wanted, taken[concern]
+    if len(taken) < len(wanted):
+        orders = taken_along({c: state for c, state in states.items() if c in taken}, concern, file.now)
+        conn.exec_driver_sql(_LEAVE, {"file_id": file_id, "concerns": [c for c in taken if c not in orders]})
     need = latest(file.wanted, file.mark)
     return [
         Lease(
@@ -174,15 +190,13 @@ def part(conn: Connection, lease: Lease) -> None:
     conn.exec_driver_sql(_PART, parameters)
 
 
-def _lock_free(conn: Connection, rules: Rules, file_id: int, concern: Concern) -> Sequence[str]:
-    """Lock the rows of what may be taken, this concern's or, with shared reads, the file's, but for those that are
-    locked already; rows that are missing are made."""
-    wanted = rules.active if rules.shared_reads else (concern,)
-    parameters = {"file_id": file_id, "concerns": [each.value for each in wanted]}
-    free = conn.exec_driver_sql(_LOCK, parameters).scalars().all()
-    if concern in free or not within_patience(conn, _MAKE, parameters):
-        return free
-    return conn.exec_driver_sql(_LOCK, parameters).scalars().all()
+def _is_locked_by_us(conn: Connection, rules: Rules, file_id: int, concern: Concern) -> bool:
+    """Lock the concern's row, unless somebody has; if it is missing it is made, and with it all that the file lacks."""
+    key = {"file_id": file_id, "concern": concern.value}
+    if conn.exec_driver_sql(_LOCK, key).first() is not None:
+        return True
+    missing = {"file_id": file_id, "concerns": [each.value for each in rules.active]}
+    return bool(within_patience(conn, _MAKE, missing)) and conn.exec_driver_sql(_LOCK, key).first() is not None
 
 
 def _count_end(conn: Connection, file: FileRow, row: ConcernRow, attempts: int) -> dt.datetime:

@@ -82,6 +82,8 @@ class History:
         self.lost: set[str] = set()
         #: Files that MLM has put back to a save that shares its stamp with another: no stamp tells, the audit does.
         self.untold: set[str] = set()
+        #: Files whose newest save is told of without a stamp.
+        self.mute: set[str] = set()
         self.stamps: dict[str, list[tuple[Version, int]]] = {}
         self.saved_at: dict[str, float] = {}
         self.answered: Counter[str] = Counter()
@@ -125,6 +127,7 @@ class History:
         ref = change.version.content.ref
         self.saved_at[ref] = self.clock.now
         self.stamps.setdefault(ref, []).append((change.version, self._tick(change.version)))
+        self.mute = self.mute - {ref} | ({ref} if self.sandbox.dials.now.stamp_form == "blank" else set())
         self.note(f"MLM has {ref} as {change.version.number}, {change.event}")
         self.hooks.append(Hook(ref, entry(change, self.sandbox.dials.now)))
 
@@ -133,7 +136,7 @@ class History:
         older save under the newest stamp, or under none, is beyond what stamps can tell (the audit, which compares
         rows, finds it)."""
         assert self.plan is not None
-        if self.plan.begin == AUTUMN or self.sandbox.dials.now.stamp_form == "blank":
+        if self.plan.begin == AUTUMN or self.sandbox.dials.now.stamp_form == "blank" or ref in self.mute:
             return False
         if not self.plan.behind_share or self.lot.random() >= self.plan.behind_share:
             return False

@@ -18,7 +18,7 @@ PACKAGES = (f"dj-stripe=={VERSION}", "gunicorn==27.0.1", "psycopg[binary]==3.3.9
 SECRET = "whsec_benchmark"
 ENDPOINT = uuid.UUID(int=1)
 
-#: A process a core, eight threads in each, their connections kept. Other numbers that were tried differ by less than rounds do.
+#: A process a core, eight threads in each, connections kept. Others that were tried differ by less than rounds do.
 PROCESSES, THREADS = 2, 8
 
 _HOME = PLACE / "djstripe"

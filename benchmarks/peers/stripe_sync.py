@@ -20,8 +20,8 @@ VERSION = "0.48.5"
 PACKAGES = (f"@supabase/stripe-sync-engine@{VERSION}", "stripe@23.1.0", "fastify@5.12.8")
 SECRET = "whsec_benchmark"  # a signature has to be made with something
 
-#: Tried on two cores: one process and two, 5 to 32 connections. These, its defaults, did best when the machine was least
-#: busy; under other load the order of the variants changed.
+#: Tried on two cores: one process and two, 5 to 32 connections. These, its defaults, did best when the machine was less
+#: busy; under more load the order of the variants changed.
 PROCESSES, CONNECTIONS = 1, 10
 
 _HOME = PLACE / "stripe"

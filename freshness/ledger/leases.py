@@ -92,7 +92,7 @@ FROM (
     FOR NO KEY UPDATE OF f SKIP LOCKED
 ) free
 WHERE c.file_id = %(file_id)s AND c.concern = free.concern
-RETURNING c.concern, (SELECT coalesce(max(id), 0) FROM own_writes WHERE file_id = %(file_id)s) AS newest,
+RETURNING c.concern, mlm_now() AS now, (SELECT coalesce(max(id), 0) FROM own_writes WHERE file_id = %(file_id)s) AS newest,
     ARRAY(SELECT id FROM own_writes
           WHERE file_id = %(file_id)s AND exited_at IS NULL AND abandoned_at IS NULL) AS under_way
 """
@@ -168,7 +168,7 @@ def take(
             terms=Terms(order=order, need=need, behind_since=concerns[each].behind_since),
             epoch=file.epoch,
             held=concerns[each].held,
-            started_at=file.now,
+            started_at=taken[each].now,
             read_not_before=_read_not_before(file, resolution_s),
             attempts=attempts if each == concern else 0,
             resolution_s=resolution_s,

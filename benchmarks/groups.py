@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol, cast
 
-from . import receive
+from . import burst, calls, receive, slices
 from .table import Measured
 
 
@@ -22,4 +22,4 @@ class Group(Protocol):
         """Measure."""
 
 
-GROUPS: dict[str, Group] = {group.NAME: group for group in (cast(Group, receive),)}
+GROUPS: dict[str, Group] = {group.NAME: group for group in cast(tuple[Group, ...], (receive, calls, burst, slices))}

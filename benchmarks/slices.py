@@ -21,13 +21,8 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path
-from typing import Any
 
 import httpx
-import psycopg
-import redis
-import sqlalchemy as sa
 
 from freshness.bell import Ring
 from freshness.concerns import ALL
@@ -39,10 +34,11 @@ from migrations.upgrade import upgrade
 from mlm_client.sandbox.server import CLIENT_ID, CLIENT_SECRET, LOAN_PATH, TOKEN_PATH
 
 from . import files, ground
-from .ground import Ground, execute, settle
+from .ground import Ground, execute
+from .one_core import Cores, Party, Processors, one_core
 from .peers import plain_job
-from .processes import listens, running
-from .stage import free_port, until
+from .processes import running
+from .stage import until
 from .table import Figure, Mark, Measured, Row, Series
 from .upstream import OTHER, SAME, SAVED
 
@@ -85,56 +81,13 @@ class Seen:
         return Series(label, tuple(self.values[name]))
 
 
-@dataclass(frozen=True)
-class Processors:
-    """Time of processors that a worker and PostgreSQL have taken, in seconds."""
-
-    worker_s: float
-    postgresql_s: float
-
-
-class Party:
-    """One who is measured: a database of its own, an upstream of its own, a worker on the first core while it runs."""
-
-    def __init__(self, here: Ground, stack: ExitStack, name: str, logical: int) -> None:
-        self.here, self.name, self.url = here, name, here.database(name)
-        self.redis_url = sa.make_url(here.servers.redis_url).set(database=str(logical)).render_as_string(False)
-        port = free_port()
-        self.upstream = f"http://127.0.0.1:{port}"
-        argv = [*_on(_others()), sys.executable, "-m", "benchmarks.upstream", str(port)]
-        stack.enter_context(running(argv, self.log("upstream"), os.environ, listens(port, "/")))
-        self._connection = stack.enter_context(psycopg.connect(self.url, autocommit=True))
-
-    def ask(self, query: str, **parameters: Any) -> tuple[Any, ...]:
-        """The first row, over a connection that stays: to look again and again must cost PostgreSQL little."""
-        row = self._connection.execute(query, parameters or None).fetchone()
-        assert row is not None
-        return row
-
-    def log(self, what: str) -> Path:
-        """Where a process of this party writes."""
-        return self.here.directory / f"{self.name}-{what}.log"
-
-    def begin(self) -> None:
-        """Nothing of before is in the way."""
-        with redis.Redis.from_url(self.redis_url) as client:
-            client.flushdb()
-        settle(self.url)
-
-    def processors(self, worker: int) -> Processors:
-        """Taken until now."""
-        postgresql = self.here.servers.postgresql
-        assert postgresql is not None
-        assert postgresql.process is not None
-        pid = postgresql.process.pid
-        return Processors(_taken_s(worker), _taken_s(pid, with_ended=True) + sum(map(_taken_s, _children(pid))))
-
-
 class Ours(Party):
     """The product, with shared reads or without."""
 
-    def __init__(self, here: Ground, stack: ExitStack, name: str, logical: int, known: int, shared: bool) -> None:
-        super().__init__(here, stack, name, logical)
+    def __init__(
+        self, here: Ground, cores: Cores, stack: ExitStack, name: str, logical: int, known: int, shared: bool
+    ) -> None:
+        super().__init__(here, cores, stack, name, logical)
         self.known = known
         upgrade(self.url)
         execute(self.url, files.LOANS, held=files.HELD, files=known)
@@ -163,7 +116,7 @@ class Ours(Party):
     def worker(self) -> Iterator[int]:
         """The worker on its core, for as long as the block runs; its id."""
         self.begin()
-        argv = [*_on([0]), sys.executable, "-m", "console", "worker"]
+        argv = self.cores.of_worker(sys.executable, "-m", "console", "worker")
 
         def beats() -> bool:
             return bool(self.ask(_BEATS)[0])
@@ -210,8 +163,8 @@ class Ours(Party):
 class Plain(Party):
     """The peer."""
 
-    def __init__(self, here: Ground, stack: ExitStack, logical: int) -> None:
-        super().__init__(here, stack, "plain", logical)
+    def __init__(self, here: Ground, cores: Cores, stack: ExitStack, logical: int) -> None:
+        super().__init__(here, cores, stack, "plain", logical)
         execute(self.url, plain_job.TABLE)
         names = House(load(os.environ), "benchmark").names
         questions = [question_of([concern], names).to_xml() for concern in ALL]
@@ -226,7 +179,7 @@ class Plain(Party):
     def measure(self) -> tuple[float, Processors]:
         """Jobs a second, and what processors took for one."""
         self.begin()
-        argv = [*_on([0]), sys.executable, "-m", "benchmarks.peers.plain_job"]
+        argv = self.cores.of_worker(sys.executable, "-m", "benchmarks.peers.plain_job")
         with running(argv, self.log("worker"), self.environment, lambda: True) as worker:
             self._run(WARM * len(ALL))
             before = self.processors(worker)
@@ -244,19 +197,12 @@ class Plain(Party):
 
 
 def run(rounds: int, say: Callable[[str], None]) -> Measured:
-    """Ours both ways, nothing changed and everything changed, and the peer, in turn.
-
-    Raises:
-        RuntimeError: there is one core only.
-    """
-    if len(os.sched_getaffinity(0)) < 2:
-        raise RuntimeError("a worker on one core and an upstream on another want two")
+    """Ours both ways, nothing changed and everything changed, and the peer, in turn."""
     seen = Seen()
-    with ground.ground() as here, ExitStack() as stack:
-        _bind_servers(here)
-        together = Ours(here, stack, "together", 0, TOGETHER, shared=True)
-        apart = Ours(here, stack, "apart", 1, APART, shared=False)
-        plain = Plain(here, stack, 2)
+    with ground.ground() as here, one_core(here) as cores, ExitStack() as stack:
+        together = Ours(here, cores, stack, "together", 0, TOGETHER, shared=True)
+        apart = Ours(here, cores, stack, "apart", 1, APART, shared=False)
+        plain = Plain(here, cores, stack, 2)
         turns: dict[str, Callable[[], tuple[float, Processors]]] = {"peer": plain.measure}
         for ours in (apart, together):
             for how in (SAME, OTHER):
@@ -307,34 +253,3 @@ def _figures(seen: Seen) -> list[Figure]:
 
 def _entry(number: int, stamp: str) -> Entry:
     return Entry(f"R{number:06d}", f"2026{number:06d}", "Modified", stamp)
-
-
-def _others() -> list[int]:
-    return sorted(os.sched_getaffinity(0) - {0})
-
-
-def _on(cores: list[int]) -> list[str]:
-    return ["taskset", "--cpu-list", ",".join(map(str, cores))]
-
-
-def _bind_servers(here: Ground) -> None:
-    """Keep PostgreSQL and Valkey off the worker's core; what they start later is bound with them."""
-    for server in (here.servers.postgresql, here.servers.valkey):
-        assert server is not None
-        assert server.process is not None
-        for pid in (server.process.pid, *_children(server.process.pid)):
-            os.sched_setaffinity(pid, _others())
-
-
-def _children(parent: int) -> list[int]:
-    found = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
-    return [int(each) for each in found]
-
-
-def _taken_s(pid: int, *, with_ended: bool = False) -> float:
-    """Time that a process has been at work, in the kernel too; with that of its children that have ended. 0 if gone."""
-    try:
-        parts = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
-        return 0.0
-    return sum(map(int, parts[11 : 15 if with_ended else 13])) / os.sysconf("SC_CLK_TCK")

@@ -92,7 +92,8 @@ FROM (
     FOR NO KEY UPDATE OF f SKIP LOCKED
 ) free
 WHERE c.file_id = %(file_id)s AND c.concern = free.concern
-RETURNING c.concern, mlm_now() AS now, (SELECT coalesce(max(id), 0) FROM own_writes WHERE file_id = %(file_id)s) AS newest,
+RETURNING c.concern, mlm_now() AS now,
+    (SELECT coalesce(max(id), 0) FROM own_writes WHERE file_id = %(file_id)s) AS newest,
     ARRAY(SELECT id FROM own_writes
           WHERE file_id = %(file_id)s AND exited_at IS NULL AND abandoned_at IS NULL) AS under_way
 """

@@ -158,6 +158,7 @@ class WholeHouse:
         """Stop the worker as a frozen machine would, between its transactions: in one it holds locks for 10 s."""
         query = (
             "SELECT FROM pg_stat_activity WHERE application_name = 'mlm-freshness worker' AND xact_start IS NOT NULL"
+            " AND datname = current_database()"
         )
 
         def paused() -> bool:

@@ -27,6 +27,7 @@ from .draining import Drain
 from .events import Events
 from .health import Health
 from .hub import Hub
+from .intake import Intake
 from .openapi import document
 from .portal import Portal
 from .problems import Problem, Shield, answer
@@ -56,13 +57,14 @@ def make_app(
     """
     desk = Desk(engine, rules, bell)
     spool = Spool(settings.spool_dir) if settings.spool_dir else None
+    intake = Intake(desk, spool)
     drain = Drain(spool, desk) if spool else None
     redis = _redis(redis_url)
     hub = Hub(engine, redis)
     mlm = Door.of(settings.mlm_webhook_token, settings.mlm_webhook_networks, settings.trusted_proxies)
     portal = Door.of(settings.portal_api_token)
     routes: list[BaseRoute] = [
-        *Webhook(mlm, desk, settings.mlm_webhook_keys, Refusals(engine), spool).routes(),
+        *Webhook(mlm, intake, settings.mlm_webhook_keys, Refusals(engine)).routes(),
         *Portal(portal, desk).routes(),
         *Events(portal, desk, hub).routes(),
         *Health(engine, redis, spool).routes(),

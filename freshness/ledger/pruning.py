@@ -12,17 +12,21 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from enum import Enum
 
 from sqlalchemy import Connection
 
 from . import weeks
-from .weeks import DEFAULT, UNSERVED
+from .weeks import DEFAULT, UNSERVED, Week
 
 #: What a refused body told of itself (the names of its keys, the sizes of what they held) goes sooner than the row.
 BODIES_KEPT = dt.timedelta(days=14)
 
 #: Rows, or files whose orders are looked at, in one transaction.
 AT_ONCE = 5_000
+
+#: Receipts are in use for moments only, but for a backup or a long listing: a week is tried for a few times.
+TRIES, TRY_AGAIN_S = 4, 0.25
 
 #: So many times as long as it took it rests after each transaction by the row: others have the disk and the processors.
 REST = 3.0
@@ -119,24 +123,36 @@ def prune(begin: Begin, older_than: dt.timedelta, *, whole_weeks: bool = False) 
 
 
 def drop_weeks(begin: Begin, before: dt.datetime) -> DroppedWeeks:
-    """Drop the weeks that ended before this; each in a transaction of its own."""
+    """Drop the weeks that ended before this: each is detached by a transaction of its own, then all are dropped."""
     with begin() as conn:
         old = [week for week in weeks.made(conn) if week.ends <= before]
-    dropped: list[str] = []
-    in_use: list[str] = []
-    unserved: list[str] = []
+    became: dict[_Fate, list[str]] = {fate: [] for fate in _Fate}
     moved = 0
     for week in old:
+        fate, took = _detach(begin, week)
+        became[fate].append(week.name)
+        moved += took
+    with begin() as conn:
+        weeks.drop_detached(conn)
+    return DroppedWeeks(tuple(became[_Fate.GONE]), moved, tuple(became[_Fate.IN_USE]), tuple(became[_Fate.UNSERVED]))
+
+
+class _Fate(Enum):
+    GONE, IN_USE, UNSERVED = range(3)
+
+
+def _detach(begin: Begin, week: Week) -> tuple[_Fate, int]:
+    """What became of the week, and how many receipts were moved out of it."""
+    for again in range(TRIES):
+        if again:
+            time.sleep(TRY_AGAIN_S)
         with begin() as conn:
-            many = weeks.unserved(conn, week) > weeks.MOST_MOVED
-        if many:
-            unserved.append(week.name)
-            continue
-        with begin() as conn:
-            took = weeks.drop(conn, week)
-        (in_use if took is None else dropped).append(week.name)
-        moved += took or 0
-    return DroppedWeeks(tuple(dropped), moved, tuple(in_use), tuple(unserved))
+            if weeks.unserved(conn, week) > weeks.MOST_MOVED:
+                return _Fate.UNSERVED, 0
+            moved = weeks.detach(conn, week)
+        if moved is not None:
+            return _Fate.GONE, moved
+    return _Fate.IN_USE, 0
 
 
 def _parts(begin: Begin, before: dt.datetime, whole_weeks: bool) -> list[str]:

@@ -14,10 +14,12 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 TABLE, DEFAULT = "mlm_webhook_receipts", "mlm_webhook_receipts_default"
+#: How a week is called once it is detached, until its table is dropped.
+GONE = "mlm_webhook_receipts_gone_"
 LENGTH = dt.timedelta(days=7)
 
 #: So long, at most, does whoever touches receipts wait behind a week that is made or dropped and finds them in use.
-STALL_MS = 100
+STALL_MS = 50
 
 _STALL = f"SET LOCAL lock_timeout = {STALL_MS}"
 
@@ -35,6 +37,10 @@ UNSERVED = "order_number IS NOT NULL AND served_at IS NULL"
 
 #: So many unserved receipts of a week are moved to the default partition when it is dropped; with more it stays whole.
 MOST_MOVED = 1_000
+
+_GONE = f"""
+SELECT relname FROM pg_class WHERE relname ~ '^{GONE}[0-9]{{8}}$' AND relkind = 'r' AND pg_table_is_visible(oid)
+"""  # noqa: S608
 
 _COUNT_UNSERVED = "SELECT count(*) FROM (SELECT FROM {week} WHERE {unserved} LIMIT {most}) u"
 _MOVE = "INSERT INTO {table} OVERRIDING SYSTEM VALUE SELECT * FROM {week} WHERE {unserved}"
@@ -98,23 +104,31 @@ def unserved(conn: Connection, week: Week) -> int:
     return int(conn.exec_driver_sql(query).scalar_one())
 
 
-def drop(conn: Connection, week: Week) -> int | None:
-    """Drop a week, its unserved receipts moved to the default partition by the same transaction; how many these are.
+def detach(conn: Connection, week: Week) -> int | None:
+    """Take a week out of the receipts, for `drop_detached`; how many unserved ones were moved to the default partition.
 
     None if receipts were in use for longer than STALL_MS: then nothing has happened. Nobody reads or writes a receipt
-    from when the lock is got until the commit, so the caller's transaction does nothing else.
+    from when the lock is got until the commit, so the caller's transaction goes on to nothing else, and does not wait
+    for the disk: if this commit is lost, the week is there as before.
     """
+    gone = f"{GONE}{week.begins:%Y%m%d}"
     try:
         with conn.begin_nested():
             conn.exec_driver_sql(_STALL)
+            conn.exec_driver_sql("SET LOCAL synchronous_commit = off")
             conn.exec_driver_sql(f"ALTER TABLE {TABLE} DETACH PARTITION {week.name}")
-            moved = conn.exec_driver_sql(_MOVE.format(table=TABLE, week=week.name, unserved=UNSERVED)).rowcount
-            conn.exec_driver_sql(f"DROP TABLE {week.name}")
-            return moved
+            conn.exec_driver_sql(f"ALTER TABLE {week.name} RENAME TO {gone}")
+            return conn.exec_driver_sql(_MOVE.format(table=TABLE, week=gone, unserved=UNSERVED)).rowcount
     except OperationalError as error:
         if isinstance(error.orig, LockNotAvailable):
             return None
         raise
+
+
+def drop_detached(conn: Connection) -> None:
+    """Drop the tables of weeks that were detached, by a prune that was killed too. Receipts are not locked for it."""
+    if names := list(conn.exec_driver_sql(_GONE).scalars()):
+        conn.exec_driver_sql(f"DROP TABLE {', '.join(names)}")
 
 
 def _make(conn: Connection, ahead: int) -> int:

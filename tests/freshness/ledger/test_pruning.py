@@ -107,7 +107,8 @@ def test_a_week_with_very_many_unserved_receipts_stays_whole_and_is_named(
     assert len(ledger.receipts()) == 3
 
 
-def test_a_week_in_use_is_left_to_the_next_prune_and_the_others_are_not_kept_waiting(ledger: Ledger) -> None:
+def test_a_week_in_use_is_left_to_the_next_prune(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pruning, "TRY_AGAIN_S", 0.0)
     ledger.settled(0)
     ledger.later(80 * DAY_S)
     with ledger.begin() as conn:
@@ -117,6 +118,19 @@ def test_a_week_in_use_is_left_to_the_next_prune_and_the_others_are_not_kept_wai
     assert set(old) <= set(names(ledger))
     assert prune(ledger).weeks_dropped == tuple(old)
     assert not set(old) & set(names(ledger))
+
+
+def test_a_week_that_a_killed_prune_has_detached_is_dropped_by_the_next(ledger: Ledger) -> None:
+    ledger.settled(0)
+    ledger.webhook(60)
+    with ledger.begin() as conn:
+        (first, *_) = weeks.made(conn)
+        assert weeks.detach(conn, first) == 1
+    assert [row["part"] for row in ledger.rows(WHERE)] == [weeks.DEFAULT], "nobody misses the receipt meanwhile"
+    detached = f"SELECT relname FROM pg_class WHERE relname LIKE '{weeks.GONE}%%' AND relkind = 'r'"
+    assert len(ledger.rows(detached)) == 1
+    prune(ledger)
+    assert ledger.rows(detached) == []
 
 
 def test_of_a_week_that_is_old_in_part_the_old_receipts_go_unless_whole_weeks_are_asked_for(ledger: Ledger) -> None:

@@ -65,14 +65,35 @@ WHERE r.id > %(after)s AND r.rows_changed IS NOT NULL
 """
 _NEWEST = "SELECT coalesce(max(id), 0) FROM slice_runs"
 
+#: A commit may show later than one with a newer id, but by no more ids than these.
+BEHIND = 60
+#: How often it is looked for what has landed: idle, and under load, where looking takes from what is looked at.
+LOOK_S, LOOK_UNDER_LOAD_S = 0.001, 0.005
+
+# Where the time of each run went, in milliseconds.
+_STEPS = """
+SELECT r.concern, (1e3 * extract(epoch FROM p.received_at - to_timestamp(t.sent)))::float AS received,
+       (1e3 * extract(epoch FROM r.started_at - p.received_at))::float AS leased,
+       (1e3 * extract(epoch FROM r.asked_at - r.started_at))::float AS asked,
+       (1e3 * extract(epoch FROM r.finished_at - r.asked_at))::float AS landed,
+       (1e3 * extract(epoch FROM to_timestamp(t.seen) - r.finished_at))::float AS seen
+FROM unnest(%(runs)s::bigint[], %(sent)s::float[], %(seen)s::float[]) AS t (run, sent, seen)
+JOIN slice_runs r ON r.id = t.run
+JOIN mlm_webhook_receipts p ON p.file_id = r.file_id AND p.order_number = r.order_number
+"""
+STEPS = ("received", "leased", "asked", "landed", "seen")
+
 
 @dataclass
 class Watch:
     """Another connection that sees commits of slices, and tells how long each change took that it was told of."""
 
     connection: psycopg.Connection[Any]
+    every_s: float
     pending: dict[tuple[str, str], float] = field(default_factory=dict)
     took_ms: dict[str, list[float]] = field(default_factory=lambda: {FIELDS: [], ASSETS: []})
+    #: For each change that was seen: the run that brought it, and when it was told of and seen.
+    runs: list[tuple[int, float, float]] = field(default_factory=list)
     seen: set[int] = field(default_factory=set)
     over: threading.Event = field(default_factory=threading.Event)
 
@@ -81,12 +102,12 @@ class Watch:
         self.pending.setdefault((ref, concern), since)
 
     def look(self) -> None:
-        """Look until told that it is over. A commit may show later than one with a newer id."""
+        """Look until told that it is over."""
         row = self.connection.execute(_NEWEST).fetchone()
         last = row[0] if row else 0
-        self.seen.update(range(last - 500, last + 1))
+        self.seen.update(range(last - BEHIND, last + 1))
         while not self.over.is_set():
-            rows = self.connection.execute(_LANDED, {"after": last - 500}).fetchall()
+            rows = self.connection.execute(_LANDED, {"after": last - BEHIND}).fetchall()
             now = time.perf_counter()
             for number, ref, concern in rows:
                 last = max(last, number)
@@ -95,7 +116,20 @@ class Watch:
                     since = self.pending.pop((ref, concern), None)
                     if since is not None:
                         self.took_ms[concern].append((now - since) * 1e3)
-            time.sleep(0.001)
+                        self.runs.append((number, time.time() - (now - since), time.time()))
+            time.sleep(self.every_s)
+
+    def steps(self) -> dict[str, dict[str, float]]:
+        """Of each concern, the medians of the steps of its changes, in milliseconds."""
+        runs, sent, ended = (list(each) for each in zip(*self.runs, strict=True))
+        found = self.connection.execute(_STEPS, {"runs": runs, "sent": sent, "seen": ended}).fetchall()
+        return {
+            concern: {
+                step: share([row[place] for row in found if row[0] == concern], 0.5)
+                for place, step in enumerate(STEPS, start=1)
+            }
+            for concern in (FIELDS, ASSETS)
+        }
 
 
 def run(rounds: int, say: Callable[[str], None]) -> Measured:
@@ -115,11 +149,11 @@ def run(rounds: int, say: Callable[[str], None]) -> Measured:
             question = question_of(list(ALL), house.house.names).to_xml()
             upstream = house.mlm.loan_service_url.partition("/los/")[0]
             each = stack.enter_context(hops(here, upstream, busy[0], question, teller.change(busy[0], FIELDS)))
-            _idle(house, teller, busy, 3)  # connections, caches, and stamps that are seen to be alike
+            _idle(house, teller, busy, 3, Seen())  # connections, caches, and stamps that are seen to be alike
             for number in range(rounds):
                 floor = each.measure()
-                told = [_floor(floor, seen), _shares("idle", _idle(house, teller, busy, CHANGES), seen)]
-                told.append(_shares("load", _load(house, teller, busy), seen))
+                told = [_floor(floor, seen), _idle(house, teller, busy, CHANGES, seen)]
+                told.append(_load(house, teller, busy, seen))
                 say(f"round {number + 1} of {rounds}: {'; '.join(told)}")
             house.is_equal(busy)
         say(f"captures: {_captures(house, receiver, busy, waiting, seen)}")
@@ -148,10 +182,10 @@ class Teller:
 
 
 @contextmanager
-def _watching(house: Whole) -> Iterator[Watch]:
+def _watching(house: Whole, every_s: float) -> Iterator[Watch]:
     """A watch, looking for as long as the block runs."""
     with psycopg.connect(house.environment["DATABASE_URL"], autocommit=True) as connection:
-        watch = Watch(connection)
+        watch = Watch(connection, every_s)
         thread = threading.Thread(target=watch.look)
         thread.start()
         try:
@@ -161,9 +195,9 @@ def _watching(house: Whole) -> Iterator[Watch]:
             thread.join()
 
 
-def _idle(house: Whole, teller: Teller, refs: Sequence[str], changes: int) -> dict[str, list[float]]:
-    """Milliseconds of so many changes of each concern, one at a time."""
-    with _watching(house) as watch:
+def _idle(house: Whole, teller: Teller, refs: Sequence[str], changes: int, seen: Seen) -> str:
+    """So many changes of each concern, one at a time."""
+    with _watching(house, LOOK_S) as watch:
         for number in range(changes):
             for concern in (FIELDS, ASSETS):
                 ref = refs[number % len(refs)]
@@ -173,12 +207,14 @@ def _idle(house: Whole, teller: Teller, refs: Sequence[str], changes: int) -> di
                 until(lambda: not watch.pending, 10, every_s=0.002)
                 house.rests()
                 time.sleep(0.05)
-    return watch.took_ms
+        for concern, steps in watch.steps().items():
+            seen.add(**{f"step_{concern}_{step}": value for step, value in steps.items()})
+    return _shares("idle", watch.took_ms, seen)
 
 
-def _load(house: Whole, teller: Teller, refs: Sequence[str]) -> dict[str, list[float]]:
-    """Milliseconds of each change, so many falling due a second."""
-    with _watching(house) as watch, ThreadPoolExecutor(4) as senders:
+def _load(house: Whole, teller: Teller, refs: Sequence[str], seen: Seen) -> str:
+    """So many changes falling due a second."""
+    with _watching(house, LOOK_UNDER_LOAD_S) as watch, ThreadPoolExecutor(4) as senders:
         began, sent = time.perf_counter() + 0.5, []
         for number in range(RATE_A_S * LOAD_S):
             ref, concern = refs[number % len(refs)], (FIELDS, ASSETS)[number % 2]
@@ -191,7 +227,7 @@ def _load(house: Whole, teller: Teller, refs: Sequence[str]) -> dict[str, list[f
             each.result()
         until(lambda: not watch.pending, 30)
         house.rests()
-    return watch.took_ms
+    return _shares("load", watch.took_ms, seen)
 
 
 def _captures(house: Whole, receiver: httpx.Client, refs: Sequence[str], waiting: Sequence[str], seen: Seen) -> str:
@@ -250,6 +286,13 @@ def _shares(name: str, took_ms: dict[str, list[float]], seen: Seen) -> str:
     )
 
 
+_STEP = {
+    "received": "until it is being decided",
+    "leased": "until its slice is taken",
+    "asked": "until MLM is asked",
+    "landed": "until its rows are written",
+    "seen": "until another connection sees them",
+}
 _WHAT = {FIELDS: "loan field", ASSETS: "asset"}
 
 
@@ -285,6 +328,11 @@ def _figures(seen: Seen) -> list[Figure]:
         "commit": "hop: a commit of one row",
         "pickup": "hop: a message of Dramatiq's, enqueued and picked up",
         "call": "hop: a SOAP call with zeep, for all nine concerns",
+        **{
+            f"step_{concern}_{step}": f"webhook → {what} changed, idle, of it: {_STEP[step]}"
+            for concern, what in _WHAT.items()
+            for step in STEPS
+        },
         **{f"idle_{concern}_p95": f"webhook → {what} changed, idle: p95" for concern, what in _WHAT.items()},
         **{f"load_{concern}_p50": f"webhook → {what} changed, under load: p50" for concern, what in _WHAT.items()},
         "capture_p50": f"own write's exit → its capture at MLM, {WAITING:,} slices waiting, MLM_RATE=20: p50",

@@ -2,13 +2,15 @@
 
 Two databases: one with the files that changes are told of and nothing else, one that has been in use for a quarter.
 Both are sent the same changes; the full one also changes spread over all of its files, each of them touched for the
-first time. Then its receipts go, a few weeks a round. First they are deleted by one `DELETE`, which is timed and rolled
-back, so that the same ones are there to be dropped; then entries come at a fixed rate twice, the second time while the
-product's prune runs: the weeks, which is timed, and the orders of that time by the row, for as long as entries come.
+first time. Then its receipts go, a few weeks a round. Of one half of these, entries come at a fixed rate twice, the
+second time while the product's prune runs: the weeks, then the orders of that time by the row, for as long as entries
+come. The other half is deleted by one `DELETE`, timed and rolled back, so that the same receipts are there to be
+dropped by the product, timed too; nothing runs beside either.
 """
 
 from __future__ import annotations
 
+import datetime as dt
 import statistics
 import threading
 import time
@@ -139,40 +141,40 @@ class _Over(Exception):
 
 
 def _prune(full: Full, engine: sa.Engine, weeks: Sequence[Week], rate: float, seen: Seen) -> str:
-    """DELETE, rolled back; then the rate without, and with the prune."""
-    ends, took = weeks[-1].ends, [0.0]
-    deleted_s, rows = _delete(full.url, weeks[0].begins, ends)
-    full.make_fresh()
+    """The rate without, and with a prune of the older half; DELETE of the other, rolled back, and its prune."""
+    older, newer = weeks[: len(weeks) // 2], weeks[len(weeks) // 2 :]
     alone = _paced(full, rate)
-
-    def prune() -> None:
-        time.sleep(2 * WARM_S)
-        over = time.monotonic() + OPEN_S - WARM_S
-
-        @contextmanager
-        def begin() -> Iterator[sa.Connection]:
-            if time.monotonic() > over:
-                raise _Over
-            with engine.begin() as conn:
-                yield conn
-
-        began = time.perf_counter()
-        done = pruning.drop_weeks(begin, ends)
-        while done.in_use:
-            done = pruning.drop_weeks(begin, ends)
-        took[0] = time.perf_counter() - began
-        try:
-            pruning.prune(begin, full.since - ends, whole_weeks=True)
-        except _Over:
-            return
-
-    pruned = _paced(full, rate, prune)
-    if left := execute(full.url, _LEFT, before=ends)[0][0]:
+    pruned = _paced(full, rate, lambda: _prune_meanwhile(engine, older[-1].ends))
+    settle(full.url)
+    deleted_s, rows = _delete(full.url, newer[0].begins, newer[-1].ends)
+    settle(full.url)
+    began = time.perf_counter()
+    pruning.drop_weeks(engine.begin, newer[-1].ends)
+    took_s = time.perf_counter() - began
+    if left := execute(full.url, _LEFT, before=newer[-1].ends)[0][0]:
         raise RuntimeError(f"{left} receipts are left of those that were to be dropped")
     return seen.add(
-        rows=rows, delete_s=deleted_s, prune_s=took[0], alone_p99=alone.ms["p99"], pruned_p99=pruned.ms["p99"],
+        rows=rows, delete_s=deleted_s, prune_s=took_s, alone_p99=alone.ms["p99"], pruned_p99=pruned.ms["p99"],
         alone_max=alone.ms["max"], pruned_max=pruned.ms["max"],
     )  # fmt: skip
+
+
+def _prune_meanwhile(engine: sa.Engine, before: dt.datetime) -> None:
+    """The product's prune, once entries come, and until they are about to stop."""
+    time.sleep(2 * WARM_S)
+    over = time.monotonic() + OPEN_S - WARM_S
+
+    @contextmanager
+    def begin() -> Iterator[sa.Connection]:
+        if time.monotonic() > over:
+            raise _Over
+        with engine.begin() as conn:
+            yield conn
+
+    try:
+        pruning.prune(begin, dt.datetime.now(dt.UTC) - before, whole_weeks=True)
+    except _Over:
+        return
 
 
 def _delete(url: str, begins: Any, ends: Any) -> tuple[float, int]:
@@ -213,6 +215,8 @@ def _lookups(engine: sa.Engine, full: Full, seen: Seen) -> str:
 def _parts(weeks: Sequence[Week], rounds: int) -> Iterator[Sequence[Week]]:
     """The weeks, oldest first, in as many parts as there are rounds."""
     ends = [len(weeks) * (number + 1) // rounds for number in range(rounds)]
+    if len(weeks) < 2 * rounds:
+        raise ValueError(f"{len(weeks)} weeks are too few for {rounds} rounds of two")
     for first, beyond in zip([0, *ends], ends, strict=False):
         yield weeks[first:beyond]
 
@@ -234,7 +238,7 @@ def _rows(seen: Seen, rate: float) -> list[Row]:
     half = "resolution 1 s, half of the entries dispatched"
     there = f"{RECEIPTS:,} receipts, {FILES:,} files"
     load = f"batches of {BATCH} over {CONNECTIONS} connections, {half}"
-    empty, dropped = seen.series("empty", "an empty one"), "the weeks alone, entries coming meanwhile; DELETE without"
+    empty, dropped = seen.series("empty", "an empty one"), "weeks dropped, nothing beside it"
     paced = f"open loop, {rate:,.0f} requests/s of one entry, {half}; weeks dropped, then orders by the row"
     return [
         Row(

@@ -1,6 +1,6 @@
 """Prune: what is old goes, and nobody waits for it. Receipts go by the week, the trails beside them by the row.
 
-A week of receipts is dropped, which costs the same however many they are. By the row, a few thousand in a transaction
+A week of receipts is dropped, which costs the same however many they are. By the row, a thousand in a transaction
 and with a rest after each, go what lies outside of any week, and the first days of a week that is not old as a whole
 yet. No order that is unserved goes, nor a receipt of one, however old: it says why a file is stale.
 """
@@ -23,13 +23,13 @@ from .weeks import DEFAULT, UNSERVED, Week
 BODIES_KEPT = dt.timedelta(days=14)
 
 #: Rows, or files whose orders are looked at, in one transaction.
-AT_ONCE = 5_000
+AT_ONCE = 1_000
 
 #: Receipts are in use for moments only, but for a backup or a long listing: a week is tried for a few times.
 TRIES, TRY_AGAIN_S = 4, 0.25
 
 #: So many times as long as it took it rests after each transaction by the row: others have the disk and the processors.
-REST = 3.0
+REST = 9.0
 
 Begin = Callable[[], AbstractContextManager[Connection]]
 

@@ -170,7 +170,7 @@ def _by_row(begin: Begin, part: str, before: dt.datetime) -> int:
     while True:
         with _unhurried(begin) as conn:
             gone = conn.exec_driver_sql(query, {"since": since, "before": before, "limit": AT_ONCE}).one()
-        deleted += gone.n
+        deleted += int(gone.n)
         if gone.n < AT_ONCE:
             return deleted
         since = gone.last
@@ -214,4 +214,4 @@ def _unhurried(begin: Begin) -> Iterator[Connection]:
 
 def _at_once(begin: Begin, statement: str, before: dt.datetime) -> int:
     with begin() as conn:
-        return conn.exec_driver_sql(statement, {"before": before}).rowcount
+        return int(conn.exec_driver_sql(statement, {"before": before}).rowcount)

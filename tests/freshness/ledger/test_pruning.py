@@ -141,7 +141,9 @@ def test_of_a_week_that_is_old_in_part_the_old_receipts_go_unless_whole_weeks_ar
     ledger.later(3 * DAY_S)
     ledger.webhook(0)
     ledger.later(39 * DAY_S)
-    assert prune(ledger, whole_weeks=True).receipts == 0
+    ledger.do("INSERT INTO mlm_webhook_receipts (received_at, outcome, reason) "
+              "VALUES (mlm_now() - interval '300 days', 'held', 'held')")  # fmt: skip
+    assert prune(ledger, whole_weeks=True).receipts == 1, "what lies outside of any week goes by the row always"
     assert len(ledger.receipts()) == 4
     assert prune(ledger).receipts == 3
     assert len(ledger.receipts()) == 1
@@ -232,13 +234,14 @@ def test_a_week_is_made_while_a_batch_is_being_received(ledger: Ledger) -> None:
     assert ("mlm_webhook_receipts", "AccessExclusiveLock") not in held
 
 
-def test_receipts_of_ten_thousand_are_found_by_file_outcome_time_and_id_through_an_index(ledger: Ledger) -> None:
+def test_receipts_of_forty_thousand_are_found_by_file_outcome_time_and_id_through_an_index(ledger: Ledger) -> None:
     ledger.settled(0)
     ledger.do("""
         INSERT INTO mlm_webhook_receipts (received_at, file_id, reference_number, outcome, reason)
         SELECT mlm_now() + n * interval '1 second', CASE WHEN n %% 2 = 0 THEN 1000000 + n %% 2000 END,
-               'R' || 1000 + n %% 2000, CASE WHEN n %% 1000 = 0 THEN 'own_echo' ELSE 'held' END, ''
-        FROM generate_series(1, 10000) n
+               'R' || 1000 + n %% 2000,
+               CASE WHEN n %% 1000 = 0 THEN 'own_echo' WHEN n %% 2 = 0 THEN 'held' ELSE 'unknown_file' END, ''
+        FROM generate_series(1, 40000) n
     """)
     with ledger.begin() as conn:
         conn.exec_driver_sql("ANALYZE mlm_webhook_receipts")
@@ -252,13 +255,13 @@ def test_receipts_of_ten_thousand_are_found_by_file_outcome_time_and_id_through_
 
 
 SCANNED = """
-SELECT sum(seq_tup_read) FROM pg_stat_xact_user_tables WHERE relname LIKE 'mlm_webhook_receipts%%'
+SELECT sum(seq_tup_read + idx_tup_fetch) FROM pg_stat_xact_user_tables WHERE relname LIKE 'mlm_webhook_receipts%%'
 """
 
 
 def scans(ledger: Ledger, look: Any) -> bool:
-    """Whether looking reads receipts one after the other, many more than are found."""
+    """Whether looking reads a good part of forty thousand receipts, however few are found."""
     with ledger.begin() as conn:
         before = conn.exec_driver_sql(SCANNED).scalar_one() or 0
         look(conn)
-        return bool(conn.exec_driver_sql(SCANNED).scalar_one() - before > 1_000)
+        return bool(conn.exec_driver_sql(SCANNED).scalar_one() - before > 3_000)

@@ -11,7 +11,7 @@ import structlog
 from sqlalchemy import Connection, Engine
 
 from freshness.bell import Bell, Ring
-from freshness.ledger import confirmations, events, own_writes, receipts, sweeps, switches, workers
+from freshness.ledger import confirmations, events, own_writes, sweeps, switches, weeks, workers
 from freshness.ledger.orders import file_ring
 from freshness.rules import Rules
 
@@ -77,9 +77,10 @@ class Sweep:
         with self.engine.begin() as conn:
             forgotten = events.forget_old(conn)
             workers.forget_dead(conn)
-            weeks = receipts.make_weeks_ahead(conn)
-        if forgotten or weeks:
-            log.info("sweep.tidied", events=forgotten, weeks=weeks)
+        with self.engine.begin() as conn:
+            made = weeks.make_ahead(conn)
+        if forgotten or made:
+            log.info("sweep.tidied", events=forgotten, weeks=made)
 
     def follow_switches(self) -> None:
         """Bring files in line with the concerns that `MLM_NAMES` leaves: none waits for one that is switched off, and

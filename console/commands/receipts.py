@@ -39,7 +39,8 @@ def command(as_json: bool, **wanted: Any) -> None:
     """List receipts of MLM's webhook, newest first: what came, what was decided, when it was served.
 
     WHEN is a moment in UTC (2026-11-20, 2026-11-20T13:04) or how long ago (2h, 3d). `served` is how long after its
-    receipt every part of the file had been read, `rows` how many rows changed by it.
+    receipt every part of the file had been read, `rows` how many rows changed by it. Among millions, --number and
+    --event want --since beside them.
     """
     house = open_house("DATABASE_URL")
     with house.engine.begin() as conn:

@@ -28,6 +28,19 @@ class WebhookReceipt(Base):
             "order_number",
             postgresql_where=text("served_at IS NULL AND order_number IS NOT NULL"),
         ),
+        Index(
+            "ix_mlm_webhook_receipts_unknown",
+            "reference_number",
+            "received_at",
+            postgresql_where=text("file_id IS NULL AND reference_number IS NOT NULL"),
+        ),
+        Index(
+            "ix_mlm_webhook_receipts_outcome",
+            "outcome",
+            "received_at",
+            postgresql_where=text("outcome NOT IN ('dispatched', 'held')"),
+        ),
+        Index("ix_mlm_webhook_receipts_id", "id", postgresql_using="brin", postgresql_with={"pages_per_range": 32}),
         {"postgresql_partition_by": "RANGE (received_at)"},
     )
 

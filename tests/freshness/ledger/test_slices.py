@@ -141,10 +141,10 @@ def test_a_slice_that_ends_every_worker_is_taken_up_at_once_then_after_pauses_an
 def test_slices_that_ended_two_workers_together_come_back_at_different_moments(stale: Ledger) -> None:
     """Only one of them ends workers: with it each time, the other would be given up too."""
     for worker in ("of both", "of both again"):
-        for concern in (LOAN_FIELDS, Concern.CONDITIONS):
+        for concern in (LOAN_FIELDS, BORROWERS):
             stale.lease(concern, worker=worker)
         stale.later(7)
-    back = [stale.take(concern, worker="next") for concern in (LOAN_FIELDS, Concern.CONDITIONS)]
+    back = [stale.take(concern, worker="next") for concern in (LOAN_FIELDS, BORROWERS)]
     assert all(isinstance(each, NotNow) for each in back)
     assert back[0] != back[1]
 

@@ -18,6 +18,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from freshness.bell import Bell
+from freshness.field_keys import FieldKeys
 from freshness.rules import Rules
 from freshness.settings import Settings
 
@@ -30,7 +31,10 @@ from .hub import Hub
 from .openapi import document
 from .portal import Portal
 from .problems import Problem, Shield, answer
+from .reception import Reception
 from .refusals import Refusals
+from .senders import SENDERS, Declare
+from .sending import Sending
 from .spool import Spool
 from .webhook import Webhook
 
@@ -44,25 +48,36 @@ def make_app(
     redis_url: str | None = None,
     threads: int = 16,
     more_routes: tuple[BaseRoute, ...] = (),
+    senders: tuple[Declare, ...] = SENDERS,
 ) -> Starlette:
     """The receiver as an ASGI app.
 
     `threads` requests are at the database at once, so the engine's pool should hold as many; more wait their turn.
     `redis_url` is where announcements ring; without it, or with it away, event streams look every 2 s. `more_routes`
-    is where whoever composes adds what is not the receiver's own.
+    is where whoever composes adds what is not the receiver's own. `senders` are those that deliver beside MLM.
 
     Raises:
-        SettingError: SPOOL_DIR is set, and is no place to write to.
+        SettingError: SPOOL_DIR is set, and is no place to write to; or a sender is configured without FIELD_KEYS.
     """
     desk = Desk(engine, rules, bell)
     spool = Spool(settings.spool_dir) if settings.spool_dir else None
-    drain = Drain(spool, desk) if spool else None
+    told = [declare(settings) for declare in senders]
+    if any(sender.proof for sender in told):
+        settings.need("FIELD_KEYS")
+    reception = Reception(told, FieldKeys(settings.field_keys)) if settings.field_keys else None
+    drain = Drain(spool, desk, reception) if spool else None
+    refusals = Refusals(engine)
     redis = _redis(redis_url)
     hub = Hub(engine, redis)
     mlm = Door.of(settings.mlm_webhook_token, settings.mlm_webhook_networks, settings.trusted_proxies)
     portal = Door.of(settings.portal_api_token)
     routes: list[BaseRoute] = [
-        *Webhook(mlm, desk, settings.mlm_webhook_keys, Refusals(engine), spool).routes(),
+        *Webhook(mlm, desk, settings.mlm_webhook_keys, refusals, spool).routes(),
+        *(
+            route
+            for sender in told
+            for route in Sending(sender, reception, desk, mlm, refusals, spool).routes()
+        ),
         *Portal(portal, desk).routes(),
         *Events(portal, desk, hub).routes(),
         *Health(engine, redis, spool).routes(),

@@ -73,11 +73,7 @@ def make_app(
     portal = Door.of(settings.portal_api_token)
     routes: list[BaseRoute] = [
         *Webhook(mlm, desk, settings.mlm_webhook_keys, refusals, spool).routes(),
-        *(
-            route
-            for sender in told
-            for route in Sending(sender, reception, desk, mlm, refusals, spool).routes()
-        ),
+        *(route for sender in told for route in Sending(sender, reception, desk, mlm, refusals, spool).routes()),
         *Portal(portal, desk).routes(),
         *Events(portal, desk, hub).routes(),
         *Health(engine, redis, spool).routes(),

@@ -369,7 +369,7 @@ class AppraisalNote(_OfOrder, Base):
 
 
 class AppraisalFile(_OfOrder, Base):
-    """A file of an order, or of one of its notes. `file_key`: its id, else what tells it from others of the order."""
+    """A file of an order, or of one of its notes. `file_key`: its id and its name."""
 
     __tablename__ = "appraisal_files"
     __table_args__ = (UniqueConstraint("order_id", "file_key"),)

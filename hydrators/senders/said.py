@@ -159,6 +159,11 @@ def at(said: Any, *path: str) -> Any:
     return said
 
 
+def mapping(value: Any) -> Mapping[str, Any]:
+    """An object; one without keys for anything else."""
+    return value if isinstance(value, Mapping) else {}
+
+
 def fit(value: Any) -> Any:
     """The same JSON value, its texts fit for PostgreSQL."""
     if isinstance(value, str):

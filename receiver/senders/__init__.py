@@ -6,10 +6,13 @@ from collections.abc import Callable
 
 from freshness.settings import Settings
 
+from .collateralxp import collateralxp
+from .maxwell import maxwell
 from .mmi import mmi
 from .sender import Sender
+from .showmojo import showmojo
 
 #: Declares a sender as the settings have it.
 Declare = Callable[[Settings], Sender]
 
-SENDERS: tuple[Declare, ...] = (mmi,)
+SENDERS: tuple[Declare, ...] = (mmi, maxwell, collateralxp, showmojo)

@@ -15,6 +15,7 @@ from starlette.routing import Route
 
 from freshness.sending import Sent, content_of
 from hydrators.senders.hydrator import Hydrator
+from hydrators.senders.said import fit
 
 from ..decoding import MOST_ENTRIES, as_json
 from ..errors import NotJson, TooMuch, UnknownForm
@@ -25,6 +26,7 @@ Key = tuple[str, str]
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _LONGEST_EVENT = 100
+_LONG_NUMBER = re.compile(rb"\d{18}")
 _decoder = msgspec.json.Decoder(float_hook=Decimal)
 
 
@@ -34,7 +36,8 @@ class Unusable(ValueError):
 
 @dataclass(frozen=True)
 class Piece:
-    """What one entry is about, and what of the payload is its own. `supported` is False where nothing of ours is."""
+    """What one entry is about, and what of the payload is its own. `supported` is False where nothing of ours is;
+    with a `fault` it cannot be used, and others beside it can."""
 
     event: str | None
     kind: str = ""
@@ -44,6 +47,7 @@ class Piece:
     begins: bool = False
     follows: bool = False
     supported: bool = True
+    fault: str | None = None
 
 
 def _unordered(piece: Piece, at: dt.datetime) -> Key | None:
@@ -86,6 +90,8 @@ class Sender:
         """
         try:
             said = _decoder.decode(as_json(body))
+            if _LONG_NUMBER.search(body):
+                said = _without_long_numbers(said)
         except (UnicodeDecodeError, msgspec.DecodeError):
             raise NotJson("a text that is not UTF-8") from None
         if not isinstance(said, (dict, list)):
@@ -105,14 +111,14 @@ class Sender:
 
     def _sent(self, piece: Piece, at: dt.datetime) -> Sent:
         event = None if piece.event is None else _CONTROL.sub("�", piece.event)[:_LONGEST_EVENT]
-        if not piece.supported:
-            return Sent(self.name, event, unsupported=True)
-        key, key_text = self.order(piece, at) or (None, None)
+        if piece.fault is not None or not piece.supported:
+            return Sent(self.name, event, fault=piece.fault, unsupported=not piece.supported)
+        key, key_text = map(fit, self.order(piece, at) or (None, None))
         return Sent(
             self.name,
             event,
             piece.kind,
-            piece.subject,
+            _CONTROL.sub("�", piece.subject),
             key,
             key_text,
             content_of(self.same(piece)),
@@ -121,3 +127,12 @@ class Sender:
             piece.begins,
             piece.follows,
         )
+
+
+def _without_long_numbers(value: Any) -> Any:
+    """The same JSON value, whole numbers of more than 64 bits as decimals: nothing else takes them everywhere."""
+    if isinstance(value, dict):
+        return {key: _without_long_numbers(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_without_long_numbers(each) for each in value]
+    return Decimal(value) if isinstance(value, int) and not -(2**63) <= value < 2**63 else value

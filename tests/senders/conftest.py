@@ -13,8 +13,8 @@ from databases import database, engine_on
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "receiver"))
 
+from deliveries import OPEN
 from running_receiver import Receiver, receiver
-from secrets_of_senders import OPEN
 
 KEPT = ("alembic_version", "event_counter", "stamp_calibration", "backstop_turns")
 

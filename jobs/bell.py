@@ -18,7 +18,7 @@ from dramatiq import Message
 
 from freshness.bell import Bell, Ring, Work
 
-from .broker import NAMESPACE, Broker, Queue
+from .broker import NAMESPACE, Broker, Letter, Queue
 
 log = structlog.get_logger(__name__)
 
@@ -50,7 +50,7 @@ POSTS: dict[Work, Post] = {
 
 
 def make_bell(broker: Broker) -> Bell:
-    """The bell of one process. Two round trips to Redis for any number of rings; none for none.
+    """The bell of one process. A round trip to Redis for a thousand rings; none for none.
 
     It never raises: a Redis that is away is logged with the files' ids, and the sweep rings again.
     """
@@ -60,7 +60,7 @@ def make_bell(broker: Broker) -> Bell:
         if not near:
             return
         try:
-            _ring(broker, near)
+            broker.send([_letter(ring) for ring in near])
         except Exception as error:  # noqa: BLE001  (the work is committed; whoever rang must not fail by it)
             files = sorted({ring.file_id for ring in near})
             log.warning("bell.unheard", rings=len(near), files=files[:20], error=type(error).__name__)
@@ -88,25 +88,16 @@ def depth(client: redis.Redis, queue: Queue) -> int:
         return sum(pipe.execute())
 
 
-def _ring(broker: Broker, rings: Sequence[Ring]) -> None:
-    with broker.client.pipeline(transaction=False) as pipe:
-        for ring in rings:
-            if ring.delay_s <= 0:
-                pipe.set(_key(ring), 1, nx=True, px=WAITS_MS)
-        fresh = iter(pipe.execute())
-    due = [ring for ring in rings if ring.delay_s > 0 or next(fresh)]
-    if due:
-        broker.enqueue_all([(_message(ring), _delay_ms(ring)) for ring in due])
+def _letter(ring: Ring) -> Letter:
+    if ring.delay_s > 0:
+        return Letter(_message(ring), max(1, round(ring.delay_s * 1000)))
+    return Letter(_message(ring), mark=_key(ring), mark_ms=WAITS_MS)
 
 
 def _message(ring: Ring) -> Message[None]:
     post = POSTS[ring.work]
     args = [part for part in (ring.file_id, ring.concern, ring.own_write_id) if part is not None]
     return Message(queue_name=post.queue, actor_name=post.actor_name, args=tuple(args), kwargs={}, options={})
-
-
-def _delay_ms(ring: Ring) -> int | None:
-    return max(1, round(ring.delay_s * 1000)) if ring.delay_s > 0 else None
 
 
 def _key(ring: Ring) -> str:

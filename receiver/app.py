@@ -28,13 +28,14 @@ from .draining import Drain
 from .events import Events
 from .health import Health
 from .hub import Hub
+from .intake import Intake
 from .openapi import document
 from .portal import Portal
 from .problems import Problem, Shield, answer
 from .reception import Reception
 from .refusals import Refusals
 from .senders import SENDERS, Declare
-from .sending import Sending
+from .sending import SendersIntake, Sending
 from .spool import Spool
 from .webhook import Webhook
 
@@ -65,6 +66,8 @@ def make_app(
     if any(sender.proof for sender in told):
         settings.need("FIELD_KEYS")
     reception = Reception(told, FieldKeys(settings.field_keys)) if settings.field_keys else None
+    intake = Intake(desk, spool)
+    taking = SendersIntake(desk, spool, reception) if reception else None
     drain = Drain(spool, desk, reception) if spool else None
     refusals = Refusals(engine)
     redis = _redis(redis_url)
@@ -72,8 +75,8 @@ def make_app(
     mlm = Door.of(settings.mlm_webhook_token, settings.mlm_webhook_networks, settings.trusted_proxies)
     portal = Door.of(settings.portal_api_token)
     routes: list[BaseRoute] = [
-        *Webhook(mlm, desk, settings.mlm_webhook_keys, refusals, spool).routes(),
-        *(route for sender in told for route in Sending(sender, reception, desk, mlm, refusals, spool).routes()),
+        *Webhook(mlm, intake, settings.mlm_webhook_keys, refusals).routes(),
+        *(route for sender in told for route in Sending(sender, taking, mlm, refusals).routes()),
         *Portal(portal, desk).routes(),
         *Events(portal, desk, hub).routes(),
         *Health(engine, redis, spool).routes(),

@@ -43,11 +43,6 @@ class Refusals:
         if self._may_write():
             await in_thread(lambda: self._write(refusal))
 
-    def leave_here(self, refusal: Refusal) -> None:
-        """Write the refusal in the calling thread."""
-        if self._may_write():
-            self._write(refusal)
-
     def _may_write(self) -> bool:
         with self._lock:
             now = self._clock()

@@ -10,15 +10,18 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
+from http import HTTPStatus
 from typing import Any
 
-import structlog
-from sqlalchemy.exc import SQLAlchemyError
+import msgspec
+from sqlalchemy import Connection
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
+from freshness.bell import Ring
 from freshness.ledger.deliveries import Refusal
 from freshness.ledger.sendings import Delivery, counts
 
@@ -26,38 +29,58 @@ from .bodies import LARGEST_DELIVERY, announced_length, read
 from .desk import Desk, in_thread
 from .doors import Door
 from .errors import BodyFault, NotJson, TooMuch
+from .intake import Shared, apportioned
 from .outline import outline
-from .problems import Problem, nobody_is_there
+from .problems import Problem
 from .reception import Reception
 from .refusals import Refusals
-from .senders.proofs import Knock
+from .senders.proofs import Knock, Proof
 from .senders.sender import Sender
 from .spool import Spool
-
-log = structlog.get_logger(__name__)
+from .webhook import LARGEST_HERE
 
 _ANY_METHOD = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 _UNFIT = re.compile(r"[^\x20-\x7e]")
 
 
-class Sending:
-    """The route of one sender. Without a spool a body that PostgreSQL cannot take is the sender's to send again."""
+@dataclass(frozen=True)
+class Opened:
+    """A delivery on its way, and what its sender is answered if it waits in the spool."""
 
-    def __init__(
-        self,
-        sender: Sender,
-        reception: Reception | None,
-        desk: Desk,
-        door: Door,
-        refusals: Refusals,
-        spool: Spool | None = None,
-    ) -> None:
+    delivery: Delivery
+    spooled: HTTPStatus
+
+
+class SendersIntake(Shared[Opened]):
+    """Deliveries of all senders but MLM, sharing commits."""
+
+    def __init__(self, desk: Desk, spool: Spool | None, reception: Reception) -> None:
+        super().__init__(desk, spool)
+        self.reception = reception
+
+    def count(self, said: Opened) -> int:
+        """How many entries are in it."""
+        return len(said.delivery.entries)
+
+    def decide(self, conn: Connection, group: Sequence[Opened]) -> tuple[Sequence[dict[str, int]], Sequence[Ring]]:
+        """Decide deliveries as if they came one after the other."""
+        landings = self.reception.receive(conn, [each.delivery for each in group]).landings
+        return apportioned(landings, map(self.count, group), counts), ()
+
+    def leave(self, spool: Spool, said: Opened, received_at: dt.datetime) -> HTTPStatus:
+        """Leave the sealed body in the spool."""
+        spool.put_body(said.delivery.sender, said.delivery.sealed, said.delivery.received_at or received_at)
+        return said.spooled
+
+
+class Sending:
+    """The route of one sender."""
+
+    def __init__(self, sender: Sender, intake: SendersIntake | None, door: Door, refusals: Refusals) -> None:
         self._sender = sender
-        self._reception = reception
-        self._desk = desk
+        self._intake = intake
         self._door = door
         self._refusals = refusals
-        self._spool = spool
 
     def routes(self) -> list[Route]:
         """Its webhook, and what else its declaration asks for. Unconfigured it answers every method with 404."""
@@ -72,64 +95,25 @@ class Sending:
             Unspoolable: 503 too: PostgreSQL is away, and the disk fails.
         """
         at = dt.datetime.now(dt.UTC)
+        intake, proof = self._intake, self._sender.proof
         try:
-            body = await self._proved(request, at)
+            if proof is None or intake is None:
+                raise Problem(404, "no secret is configured for this route")
+            body = await _proved(proof, request, at)
         except (Problem, TooMuch) as error:
             problem = error if isinstance(error, Problem) else Problem(413, error.why)
             await self._refusals.leave(self._refusal(request, problem))
             raise problem from None
-        return await in_thread(partial(self._take, request, body, at))
-
-    async def _proved(self, request: Request, at: dt.datetime) -> bytes:
-        """The body of a request that is who it says."""
-        proof = self._sender.proof
-        if proof is None or self._reception is None:
-            raise Problem(404, "no secret is configured for this route")
-        if not proof.needs_body and (why := proof.refuses(_knock(request, at))):
-            raise Problem(401, why)
-        body = await read(request, LARGEST_DELIVERY)
-        if proof.needs_body and (why := proof.refuses(_knock(request, at, body))):
-            raise Problem(401, why)
-        return body
-
-    def _take(self, request: Request, body: bytes, at: dt.datetime) -> Response:
-        """Decode, decide, commit, or leave it to wait: all in one thread.
-
-        A commit whose outcome is not known counts as not made: decided again, its entries are duplicates.
-        """
-        delivery, spool = self._opened(request, body, at), self._spool
-        if spool is None or spool.is_empty():
-            try:
-                return self._decide([delivery])
-            except SQLAlchemyError as error:
-                if spool is None or not nobody_is_there(error):
-                    raise
-                log.warning("sending.postgres_away", error=type(error).__name__)
-        spool.put_body(self._sender.name, delivery.sealed, at)
-        told = {"received": len(delivery.entries), "spooled": len(delivery.entries)}
-        log.info("sending.spooled", sender=self._sender.name, **told)
-        return JSONResponse(told, self._sender.spooled)
-
-    def _decide(self, deliveries: Sequence[Delivery]) -> Response:
-        assert self._reception is not None  # noqa: S101 - or it was not proved
-        reception = self._reception
-        received = self._desk.settle(lambda conn: reception.receive(conn, deliveries))
-        told = counts(received.landings)
-        log.info("sending.taken", sender=self._sender.name, **told)
-        return JSONResponse(told)
-
-    def _opened(self, request: Request, body: bytes, at: dt.datetime) -> Delivery:
-        assert self._reception is not None  # noqa: S101 - or it was not proved
+        opening = partial(intake.reception.opened, self._sender.name, body, at)
         try:
-            return self._reception.opened(self._sender.name, body, at)
+            delivery = opening() if len(body) <= LARGEST_HERE else await in_thread(opening)
         except BodyFault as fault:
-            status = 413 if isinstance(fault, TooMuch) else 400 if isinstance(fault, NotJson) else 422
-            where: dict[str, Any] = {} if fault.position is None else {"position": fault.position}
-            problem = Problem(status, str(fault), **where)
-            sound_until = fault.position if isinstance(fault, NotJson) else None
-            keys = outline(body, sound_until)
-            self._refusals.leave_here(self._refusal(request, problem, fault.position, keys, len(body)))
+            problem = _problem(fault)
+            keys = outline(body, fault.position if isinstance(fault, NotJson) else None)
+            await self._refusals.leave(self._refusal(request, problem, fault.position, keys, len(body)))
             raise problem from None
+        taken = await intake.take(Opened(delivery, self._sender.spooled))
+        return Response(msgspec.json.encode(taken.counts), taken.status, media_type="application/json")
 
     def _refusal(
         self,
@@ -150,6 +134,22 @@ class Sending:
             fault_position=None if position is None else f"byte {position}",
             keys=keys,
         )
+
+
+async def _proved(proof: Proof, request: Request, at: dt.datetime) -> bytes:
+    """The body of a request whose sender is who it says."""
+    if not proof.needs_body and (why := proof.refuses(_knock(request, at))):
+        raise Problem(401, why)
+    body = await read(request, LARGEST_DELIVERY)
+    if proof.needs_body and (why := proof.refuses(_knock(request, at, body))):
+        raise Problem(401, why)
+    return body
+
+
+def _problem(fault: BodyFault) -> Problem:
+    status = 413 if isinstance(fault, TooMuch) else 400 if isinstance(fault, NotJson) else 422
+    where: dict[str, Any] = {} if fault.position is None else {"position": fault.position}
+    return Problem(status, str(fault), **where)
 
 
 def _knock(request: Request, at: dt.datetime, body: bytes = b"") -> Knock:

@@ -8,55 +8,56 @@ and nothing of what the body said. With PostgreSQL away a batch waits in the spo
 
 from __future__ import annotations
 
-import datetime as dt
 import re
-from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
-from http import HTTPStatus
 from typing import Any
 
-import structlog
-from sqlalchemy.exc import SQLAlchemyError
+import msgspec
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
-from freshness.ledger.batches import Entry, receive
+from freshness.ledger.batches import Entry
 from freshness.ledger.deliveries import Refusal
 from freshness.settings import WebhookKeys
 
 from .bodies import LARGEST_DELIVERY, announced_length, read
 from .decoding import decode
-from .desk import Desk, in_thread
+from .desk import in_thread
 from .doors import Door
 from .errors import BodyFault, NotJson, TooMuch
+from .intake import Intake
 from .outline import outline
-from .problems import Problem, nobody_is_there
+from .problems import Problem
 from .refusals import Refusals
-from .spool import Spool
 
 PATH = "/api/v1/loans/mlm/webhook"
-
-log = structlog.get_logger(__name__)
 
 _ANY_METHOD = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 _UNFIT = re.compile(r"[^\x20-\x7e]")
 
+#: A body up to so many bytes is decoded between two others' (it takes a millisecond), a larger one in a thread.
+LARGEST_HERE = 16 * 1024
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong with a body, for its sender and for us."""
+
+    problem: Problem
+    position: int | None
+    outline: list[dict[str, Any]] | None
+
 
 class Webhook:
-    """The route, with what it needs: its door, the desk, the key names, and where refusals are written down.
+    """The route, with what it needs: its door, the intake, the key names, and where refusals are written down."""
 
-    Without a spool a batch that PostgreSQL cannot take is the sender's to send again.
-    """
-
-    def __init__(
-        self, door: Door, desk: Desk, keys: WebhookKeys, refusals: Refusals, spool: Spool | None = None
-    ) -> None:
+    def __init__(self, door: Door, intake: Intake, keys: WebhookKeys, refusals: Refusals) -> None:
         self._door = door
-        self._desk = desk
         self._keys = keys
         self._refusals = refusals
-        self._spool = spool
+        self._intake = intake
 
     def routes(self) -> list[Route]:
         """The one route. Without a token configured it answers every method with 404, as if it were not there."""
@@ -76,47 +77,24 @@ class Webhook:
             problem = error if isinstance(error, Problem) else Problem(413, error.why)
             await self._refusals.leave(self._refusal(request, problem))
             raise problem from None
-        return await in_thread(partial(self._take, request, body, dt.datetime.now(dt.UTC)))
+        if len(body) <= LARGEST_HERE:
+            entries = self._decode(body)
+        else:
+            entries = await in_thread(partial(self._decode, body))
+        if isinstance(entries, Fault):
+            await self._refusals.leave(
+                self._refusal(request, entries.problem, entries.position, entries.outline, len(body))
+            )
+            raise entries.problem
+        taken = await self._intake.take(entries)
+        return Response(msgspec.json.encode(taken.counts), taken.status, media_type="application/json")
 
-    def _take(self, request: Request, body: bytes, received_at: dt.datetime) -> Response:
-        """Decode, decide, commit, ring, or leave it to wait: all in one thread.
-
-        A commit whose outcome is not known counts as not made: decided again, the guard skips it.
-        """
-        entries, spool = self._decode(request, body), self._spool
-        if spool is None or spool.is_empty():
-            try:
-                return self._decide(entries)
-            except SQLAlchemyError as error:
-                if spool is None or not nobody_is_there(error):
-                    raise
-                log.warning("webhook.postgres_away", error=type(error).__name__)
-        spool.put(entries, received_at)
-        counts = {"received": len(entries), "spooled": len(entries)}
-        log.info("webhook.spooled", **counts)
-        return JSONResponse(counts, HTTPStatus.ACCEPTED)
-
-    def _decode(self, request: Request, body: bytes) -> list[Entry]:
+    def _decode(self, body: bytes) -> list[Entry] | Fault:
         try:
             return decode(body, self._keys)
         except BodyFault as fault:
-            problem = _problem(fault)
             sound_until = fault.position if isinstance(fault, NotJson) else None
-            self._refusals.leave_here(
-                self._refusal(request, problem, fault.position, outline(body, sound_until), len(body))
-            )
-            raise problem from None
-
-    def _decide(self, entries: Sequence[Entry]) -> Response:
-        decided = self._desk.order(lambda conn: receive(conn, self._desk.rules, entries))
-        counts = {
-            "received": decided.received,
-            "dispatched": decided.dispatched,
-            "skipped": decided.skipped,
-            "rejected": decided.rejected,
-        }
-        log.info("webhook.taken", **counts)
-        return JSONResponse(counts)
+            return Fault(_problem(fault), fault.position, outline(body, sound_until))
 
     def _refusal(
         self,

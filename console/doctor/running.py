@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 from console.cells import span
 from console.output import cell
 from freshness.ledger import backlog, calibration, deliveries, receipts, workers
+from freshness.ledger.rows import resolution_in_force
 from freshness.ledger.workers import Process
 from freshness.rules import Rules
 from freshness.settings import Settings
@@ -95,7 +96,7 @@ def _weeks(conn: Connection) -> Finding:
 def _stamps(conn: Connection, rules: Rules) -> Finding:
     """The resolution in force, and whether webhooks' stamps and reads' are known to be alike."""
     known = calibration.calibration_of(conn)
-    resolution_s, _ = calibration.in_force(conn, rules)
+    resolution_s = resolution_in_force(conn, rules)
     how = "auto" if rules.resolution_s is None else "MLM_STAMP_RESOLUTION"
     told = f"resolution {resolution_s:g} s ({how})"
     if known.alike_at is not None:

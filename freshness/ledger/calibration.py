@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from ..rules import Rules
 from .rows import ConcernRow, FileRow
 
 #: A read counts as the webhook's this long after it came: less than any two zones differ by.
@@ -80,12 +79,6 @@ WHERE id IN (SELECT id FROM stamp_calibration FOR UPDATE SKIP LOCKED)
 def calibration_of(conn: Connection) -> Calibration:
     """What is known of MLM's stamps, for whoever shows it."""
     return Calibration(*conn.exec_driver_sql(_CALIBRATION).one())
-
-
-def in_force(conn: Connection, rules: Rules) -> tuple[float, bool]:
-    """The resolution in force, and whether stamps may silence anything: one statement, read after the files' locks."""
-    known = calibration_of(conn)
-    return (known.resolution_s if rules.resolution_s is None else rules.resolution_s), known.holds
 
 
 def compare(

@@ -12,7 +12,7 @@ from hands import NOWHERE, Hands, broker_with
 from freshness.bell import Ring, Work
 from freshness.concerns import Concern
 from jobs.bell import POSTS, make_bell
-from jobs.broker import Queue, connect, make_broker
+from jobs.broker import AT_ONCE, Queue, connect, make_broker
 from jobs.declare import POLL, PRUNE, send
 from jobs.worker import WorkerProcess
 
@@ -115,13 +115,17 @@ def test_many_messages_keep_their_order(redis_url: str) -> None:
     assert [json.loads(each)["args"] for each in messages] == [[file_id] for file_id in range(300)]
 
 
-def test_many_messages_count_as_one_broker_among_the_living(redis_url: str) -> None:
+def test_more_messages_than_one_call_takes_are_all_there(redis_url: str) -> None:
     broker = make_broker(redis_url)
+    make_bell(broker)([Ring(Work.CONFIRM, file_id) for file_id in range(AT_ONCE + 1)])
+    assert broker.client.llen("dramatiq:prompt") == AT_ONCE + 1
 
-    for _ in range(3):
-        make_bell(broker)([Ring(Work.CONFIRM, 1), Ring(Work.CONFIRM, 2)])
 
-    assert broker.client.zrange("dramatiq:__heartbeats__", 0, -1) == [broker.broker_id.encode()]
+def test_who_only_rings_is_no_worker_among_the_living(redis_url: str) -> None:
+    """The reaper looks through them, and would find it dead."""
+    broker = make_broker(redis_url)
+    make_bell(broker)([Ring(Work.CONFIRM, 1), Ring(Work.CONFIRM, 2, delay_s=1)])
+    assert broker.client.zcard("dramatiq:__heartbeats__") == 0
 
 
 @pytest.mark.parametrize("patient", [True, False])

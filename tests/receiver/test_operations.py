@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import signal
@@ -135,11 +136,11 @@ def test_a_flood_of_refusals_costs_the_database_a_burst_and_then_a_few_a_second(
             return int(conn.exec_driver_sql("SELECT coalesce(sum(count), 0) FROM refused_deliveries").scalar_one())
 
     for _ in range(BURST + 50):
-        refusals.leave_here(REFUSED)
+        asyncio.run(refusals.leave(REFUSED))
     assert written() == BURST
     now[0] += 1.0
     for _ in range(50):
-        refusals.leave_here(REFUSED)
+        asyncio.run(refusals.leave(REFUSED))
     assert written() == BURST + RATE_PER_S
 
 
@@ -148,5 +149,5 @@ def test_a_refusal_that_cannot_be_written_is_logged_and_not_tried_again_at_once(
 ) -> None:
     refusals = Refusals(engine_to_nowhere(), clock=lambda: 0.0)
     for _ in range(5):
-        refusals.leave_here(REFUSED)
+        asyncio.run(refusals.leave(REFUSED))
     assert capfd.readouterr().out.count("receiver.refusal_not_written") == 1

@@ -10,6 +10,7 @@ import json
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -103,7 +104,9 @@ class House:
                 "PORTAL_API_TOKEN": PORTAL_TOKEN,
             }
         )
-        self.app = make_app(settings=settings, rules=self.rules, engine=self.postgres.engine, bell=self.bells)
+        self._make_app = partial(
+            make_app, settings=settings, rules=self.rules, engine=self.postgres.engine, bell=self.bells
+        )
         freshness.connect(self.rules, self.bells)
         self.sweep = Sweep(
             self.postgres.engine,
@@ -171,8 +174,8 @@ class House:
     # the receiver
 
     def post(self, path: str, body: Any, token: str = PORTAL_TOKEN) -> tuple[int, Any]:
-        """A request to the receiver: its status and what it answered."""
-        return asyncio.run(_asked(self.app, path, json.dumps(body).encode(), token))
+        """A request to a receiver of its own, whose intake is idle: its status and what it answered."""
+        return asyncio.run(_asked(self._make_app(), path, json.dumps(body).encode(), token))
 
     # the portal
 

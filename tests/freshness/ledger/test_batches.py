@@ -12,7 +12,7 @@ from sqlalchemy import Engine, event
 from sqlalchemy.exc import DBAPIError
 
 from freshness.ledger import batches, files, orders
-from freshness.ledger.batches import Entry
+from freshness.ledger.batches import Entry, counts
 from freshness.rules import Rules
 
 
@@ -36,7 +36,7 @@ def test_500_entries_over_400_files_are_one_transaction_of_at_most_8_statements(
     with counted(engine) as statements, engine.begin() as conn:
         decided = batches.receive(conn, ledger.rules, entries)
     assert len(statements) <= 8, statements
-    assert (decided.received, decided.dispatched, decided.skipped, decided.rejected) == (500, 500, 0, 0)
+    assert list(counts(decided.outcomes).values()) == [500, 500, 0, 0]
     assert len(ledger.rows("SELECT 1 FROM mlm_webhook_receipts")) == 500
     assert len(ledger.rows("SELECT 1 FROM refresh_orders")) == 500
     assert len({ring.file_id for ring in decided.rings}) == len(decided.rings) == 400
@@ -113,7 +113,7 @@ def test_a_bad_entry_is_a_receipt_of_its_own_and_fails_nobody_else(ledger: Ledge
         Entry("R1", None, "Locked", None),
         Entry("R1", None, None, None),
     )
-    assert (decided.received, decided.dispatched, decided.skipped, decided.rejected) == (5, 1, 3, 1)
+    assert counts(decided.outcomes) == {"received": 5, "dispatched": 1, "skipped": 3, "rejected": 1}
     assert [(r["outcome"], r["reason"]) for r in ledger.receipts(None)] == [("malformed", "not an object")]
     assert [r["outcome"] for r in ledger.receipts("R404")] == ["unknown_file"]
     assert [r["outcome"] for r in ledger.receipts()] == ["dispatched", "unsupported_event", "unsupported_event"]
@@ -143,7 +143,7 @@ def test_names_of_events_are_read_in_any_letter_case(ledger: Ledger) -> None:
 
 
 def test_an_empty_batch_is_nothing(ledger: Ledger) -> None:
-    assert ledger.receive().received == 0
+    assert ledger.receive().outcomes == ()
 
 
 def test_unknown_files_are_imported_only_by_setting_and_never_by_a_deleted_event(engine: Engine) -> None:

@@ -1,0 +1,235 @@
+"""The intake: deliveries that arrive while others are being committed share the next commit.
+
+A delivery that finds a lane free is decided at once. While both are at work, those that come wait together, and the
+lane that is free first takes them in one transaction: the busier, the fewer commits and statements a delivery.
+Where a transaction is held up (somebody has one of its files locked), further lanes open, so that others do not wait
+with it. Each delivery is answered after its commit, with its own counts. If a shared transaction fails, each delivery
+of it is decided alone, so that none fails by another; not when there is no PostgreSQL, which fails all alike: then
+each waits in the spool, if there is one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+from abc import ABC, abstractmethod
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from http import HTTPStatus
+from itertools import islice
+from typing import Generic, TypeVar
+
+import structlog
+from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
+
+from freshness.bell import Ring
+from freshness.ledger.batches import Entry, counts, receive
+
+from .desk import Desk, in_thread
+from .problems import nobody_is_there
+from .spool import Spool
+
+log = structlog.get_logger(__name__)
+
+#: Transactions at once. Two keep PostgreSQL busy while Python prepares; more only wait for the interpreter (measured).
+LANES = 2
+
+#: If nothing has begun or ended for so long, all lanes are held up, and another opens, up to so many.
+PATIENCE_S, MOST_LANES = 0.1, 8
+
+#: A shared transaction waits no longer than this for a row that somebody has locked; alone, a delivery does.
+SHARED_LOCK_TIMEOUT = "SET LOCAL lock_timeout = '500ms'"
+
+#: A transaction takes no further delivery once it has so many entries.
+ENTRIES_AT_ONCE = 500
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What one delivery's sender is told."""
+
+    status: HTTPStatus
+    counts: dict[str, int]
+
+
+#: What a sender delivers, decoded.
+D = TypeVar("D")
+T = TypeVar("T")
+
+
+@dataclass
+class _Delivery(Generic[D]):
+    said: D
+    answer: asyncio.Future[Taken]
+    alone: bool = False
+    received_at: dt.datetime = field(default_factory=lambda: dt.datetime.now(dt.UTC))
+
+
+@dataclass(frozen=True)
+class _Told:
+    """What each delivery of a transaction is told, and the rings for after its commit."""
+
+    counts: Sequence[dict[str, int]]
+    rings: Sequence[Ring]
+
+
+class Shared(ABC, Generic[D]):
+    """For deliveries of one kind and one event loop, and made within none. Without a spool, PostgreSQL's absence is the
+    sender's to sit out."""
+
+    def __init__(self, desk: Desk, spool: Spool | None = None) -> None:
+        self._desk = desk
+        self._spool = spool
+        self._waiting: deque[_Delivery[D]] = deque()
+        self._lanes: set[asyncio.Task[None]] = set()
+        self._moved_at = 0.0
+        self._comes_back = False
+
+    @abstractmethod
+    def count(self, said: D) -> int:
+        """How many entries are in it."""
+
+    @abstractmethod
+    def decide(self, conn: Connection, group: Sequence[D]) -> tuple[Sequence[dict[str, int]], Sequence[Ring]]:
+        """Decide these in a transaction of the intake's; what each sender is told, and the rings."""
+
+    @abstractmethod
+    def leave(self, spool: Spool, said: D, received_at: dt.datetime) -> HTTPStatus:
+        """Leave it in the spool; what its sender is answered then."""
+
+    async def take(self, said: D) -> Taken:
+        """Have one delivery decided and committed, or left to wait. It runs to its end even if the caller goes away.
+
+        Raises:
+            SQLAlchemyError: PostgreSQL could not take it, and it does not wait; nothing of it is kept.
+            Unspoolable: PostgreSQL is away, and the disk fails.
+        """
+        delivery = _Delivery(said, asyncio.get_running_loop().create_future())
+        self._waiting.append(delivery)
+        self._open_lanes()
+        return await delivery.answer
+
+    def _open_lanes(self) -> None:
+        """Open one that may be opened, and come back as long as anybody waits."""
+        loop = asyncio.get_running_loop()
+        still_for_s = loop.time() - self._moved_at
+        if len(self._lanes) < (LANES if still_for_s < PATIENCE_S else MOST_LANES):
+            self._moved_at = loop.time()
+            lane = loop.create_task(self._work_off())
+            self._lanes.add(lane)
+            lane.add_done_callback(self._lanes.discard)
+        if not self._comes_back:
+            self._comes_back = True
+            loop.call_later(PATIENCE_S, self._come_back)
+
+    def _come_back(self) -> None:
+        self._comes_back = False
+        if self._waiting:
+            self._open_lanes()
+
+    async def _work_off(self) -> None:
+        """One lane: transaction after transaction, until nobody waits."""
+        while self._waiting:
+            group = self._next_group()
+            try:
+                answers = await in_thread(partial(self._work, group))
+            except BaseException as error:  # noqa: BLE001 - only the server's own end comes here
+                _answer(group, [error] * len(group))
+                return
+            self._moved_at = asyncio.get_running_loop().time()
+            if answers is None:
+                for delivery in group:
+                    delivery.alone = True
+                self._waiting.extendleft(reversed(group))
+                self._open_lanes()
+            else:
+                _answer(group, answers)
+
+    def _next_group(self) -> list[_Delivery[D]]:
+        group = [self._waiting.popleft()]
+        count = self.count(group[0].said)
+        while self._waiting and not (group[0].alone or self._waiting[0].alone):
+            count += self.count(self._waiting[0].said)
+            if count > ENTRIES_AT_ONCE:
+                break
+            group.append(self._waiting.popleft())
+        return group
+
+    def _work(self, group: Sequence[_Delivery[D]]) -> Sequence[Taken | BaseException] | None:
+        """Decide, commit and ring, or leave to wait: all in one thread. None: each is to be tried alone.
+
+        A commit whose outcome is not known counts as not made: decided again, the guard skips it.
+        """
+        try:
+            if self._spool is not None and not self._spool.is_empty():
+                return [self._left(each, self._spool) for each in group]
+            return self._decide(group)
+        except Exception as error:  # noqa: BLE001 - each is answered by it, and no lane may be lost
+            if isinstance(error, SQLAlchemyError) and nobody_is_there(error):
+                if self._spool is None:
+                    return [error] * len(group)
+                log.warning("webhook.postgres_away", error=type(error).__name__)
+                return [self._left(each, self._spool) for each in group]
+            return [error] if len(group) == 1 else None
+
+    def _decide(self, group: Sequence[_Delivery[D]]) -> list[Taken]:
+        def step(conn: Connection) -> _Told:
+            if len(group) > 1:
+                conn.exec_driver_sql(SHARED_LOCK_TIMEOUT)
+            return _Told(*self.decide(conn, [each.said for each in group]))
+
+        told = self._desk.order(step).counts
+        log.info("webhook.taken", deliveries=len(group), **sum(map(Counter, told), Counter()))
+        return [Taken(HTTPStatus.OK, dict(each)) for each in told]
+
+    def _left(self, delivery: _Delivery[D], spool: Spool) -> Taken | BaseException:
+        """Leave a delivery in the spool."""
+        try:
+            status = self.leave(spool, delivery.said, delivery.received_at)
+        except Exception as error:  # noqa: BLE001 - its sender is answered by it
+            return error
+        told = {"received": self.count(delivery.said), "spooled": self.count(delivery.said)}
+        log.info("webhook.spooled", **told)
+        return Taken(status, told)
+
+
+class Intake(Shared[Sequence[Entry]]):
+    """MLM's."""
+
+    def count(self, said: Sequence[Entry]) -> int:
+        """How many entries are in a batch."""
+        return len(said)
+
+    def decide(
+        self, conn: Connection, group: Sequence[Sequence[Entry]]
+    ) -> tuple[Sequence[dict[str, int]], Sequence[Ring]]:
+        """Decide batches as if they were one."""
+        decided = receive(conn, self._desk.rules, [entry for entries in group for entry in entries])
+        return apportioned(decided.outcomes, map(len, group), counts), decided.rings
+
+    def leave(self, spool: Spool, said: Sequence[Entry], received_at: dt.datetime) -> HTTPStatus:
+        """Leave a batch in the spool."""
+        spool.put(said, received_at)
+        return HTTPStatus.ACCEPTED
+
+
+def apportioned(
+    outcomes: Sequence[T], lengths: Iterable[int], counted: Callable[[Sequence[T]], dict[str, int]]
+) -> list[dict[str, int]]:
+    """What each delivery is told of its own entries; they stand in a row, so many of each."""
+    left = iter(outcomes)
+    return [counted(list(islice(left, length))) for length in lengths]
+
+
+def _answer(group: Sequence[_Delivery[D]], answers: Sequence[Taken | BaseException]) -> None:
+    """Let each delivery's caller go on. One that is gone has had it decided all the same."""
+    for delivery, answer in zip(group, answers, strict=True):
+        if delivery.answer.done():
+            continue
+        if isinstance(answer, BaseException):
+            delivery.answer.set_exception(answer)
+        else:
+            delivery.answer.set_result(answer)

@@ -16,8 +16,20 @@ from freshness.ledger import rebuilds, sendings
 from freshness.ledger.rebuilds import Rebuilt
 from freshness.ledger.sendings import Applied, Delivery, Landed, Received
 from freshness.sending import Sent
+from freshness.settings import Settings
 
+from .senders import SENDERS
 from .senders.sender import Sender
+
+
+def reception_of(settings: Settings) -> Reception:
+    """The reception as these settings have it.
+
+    Raises:
+        SettingError: FIELD_KEYS is not set.
+    """
+    settings.need("FIELD_KEYS")
+    return Reception([declare(settings) for declare in SENDERS], FieldKeys(settings.field_keys))
 
 
 class Reception:
@@ -44,13 +56,13 @@ class Reception:
         """Decide these deliveries and land what they say, in the caller's transaction."""
         return sendings.receive(conn, deliveries, self._hydrate, self._entries)
 
-    def rebuild(self, conn: Connection, subject_id: int) -> Rebuilt:
-        """Land a subject's whole history once more.
+    def rebuild(self, conn: Connection, subject_id: int, replay_of: int | None = None) -> Rebuilt:
+        """Land a subject's whole history once more; its receipt names the one that was asked for.
 
         Raises:
             NotWhole: part of it is not there any more; nothing is changed.
         """
-        return rebuilds.rebuild(conn, subject_id, self._clear, self._hydrate, self._entries)
+        return rebuilds.rebuild(conn, subject_id, self._clear, self._hydrate, self._entries, replay_of)
 
     def _entries(self, name: str, sealed: bytes, at: dt.datetime) -> Sequence[Sent]:
         return self._senders[name].entries(self._keys.open(sealed).encode(), at)

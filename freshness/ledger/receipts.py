@@ -24,7 +24,8 @@ WHERE file_id = %(file_id)s AND order_number <= %(served)s AND served_at IS NULL
 
 _COLUMNS = (
     "id, received_at, reference_number, loan_number, loan_id, lead_id, event_type, outcome, reason, last_modified_at, "
-    "last_modified_text, mark_before, order_number, served_at, data_updated_at, rows_changed, replay_of"
+    "last_modified_text, mark_before, order_number, served_at, data_updated_at, rows_changed, replay_of, sender, "
+    "subject, subject_id"
 )
 
 _LIST = f"""
@@ -35,6 +36,8 @@ WHERE (%(reference)s::text IS NULL OR reference_number = %(reference)s)
   AND (%(event)s::text IS NULL OR lower(event_type) = lower(%(event)s))
   AND (%(since)s::timestamptz IS NULL OR received_at >= %(since)s)
   AND (%(until)s::timestamptz IS NULL OR received_at < %(until)s)
+  AND (%(sender)s::text IS NULL OR sender = %(sender)s)
+  AND (%(subject)s::text IS NULL OR subject = %(subject)s)
   AND (NOT %(unserved)s OR (order_number IS NOT NULL AND served_at IS NULL))
 ORDER BY received_at DESC, id DESC LIMIT %(limit)s
 """  # noqa: S608 - column names of ours
@@ -52,11 +55,16 @@ _STRAYS = "SELECT EXISTS (SELECT FROM mlm_webhook_receipts_default)"
 
 _NEWEST = "SELECT max(received_at) FROM mlm_webhook_receipts"
 
-_UNSERVED = "order_number IS NOT NULL AND served_at IS NULL"
+_UNSERVED = "(order_number IS NOT NULL AND served_at IS NULL OR outcome = 'waiting')"
 
 _PRUNE_ROWS = f"""
 DELETE FROM mlm_webhook_receipts WHERE received_at < %(before)s AND NOT ({_UNSERVED})
 """  # noqa: S608
+
+_PRUNE_BODIES = """
+DELETE FROM sender_bodies b WHERE b.received_at < %(before)s
+    AND NOT EXISTS (SELECT FROM mlm_webhook_receipts r WHERE r.body_id = b.id AND r.outcome = 'waiting')
+"""
 
 _PRUNE_RUNS = "DELETE FROM slice_runs WHERE finished_at < %(before)s"
 
@@ -86,6 +94,8 @@ class Filter:
     event: str | None = None
     since: dt.datetime | None = None
     until: dt.datetime | None = None
+    sender: str | None = None
+    subject: str | None = None
     unserved: bool = False
     limit: int | None = 50
 
@@ -109,6 +119,7 @@ class Pruned:
     own_writes: int
     refused_deliveries: int
     backstop_runs: int
+    sender_bodies: int
 
 
 def count_rows(conn: Connection, file_id: int, rows: int, *, after: int, order: int, now: dt.datetime) -> None:
@@ -163,7 +174,8 @@ def newest_at(conn: Connection) -> dt.datetime | None:
 def prune(conn: Connection, older_than: dt.timedelta) -> Pruned:
     """Drop what is older than this: whole weeks where nothing is unserved, single rows elsewhere.
 
-    A receipt whose order is not served stays however old it is: it says why a file is stale.
+    A receipt whose order is not served stays however old it is: it says why a file is stale. So does an entry that
+    waits for its subject's beginning, with its body.
     """
     before = conn.exec_driver_sql("SELECT mlm_now()").scalar_one() - older_than
     dropped = [name for name in _weeks_before(conn, before) if _drop_week(conn, name)]
@@ -177,6 +189,7 @@ def prune(conn: Connection, older_than: dt.timedelta) -> Pruned:
             _PRUNE_OWN_WRITES,
             _PRUNE_REFUSED,
             _PRUNE_BACKSTOP_RUNS,
+            _PRUNE_BODIES,
         )
     )
     return Pruned(tuple(dropped), *rest)

@@ -10,7 +10,8 @@ forwards only, and what turns an order back (the vendor leaves, a revision is as
 - One of a place passed already, or whose own time is before the own time of what moved the order last, is `older`.
 - `unassigned` and `assignment_timed_out` turn back an order that is between assigned and inspected, if they name the
   vendor that has it; of a vendor from before they are `older`, of an order that nobody has `impossible`. So does an
-  assignment to a vendor that was not heard of yet: its predecessor's end is still under way.
+  assignment to a vendor that was not heard of yet: its predecessor's end is still under way. What tells of a vendor
+  that has left is `older`, unless nobody has followed and it is assigned again.
 - A revision turns back an order that was submitted; before that it is `impossible`.
 - A hold is no place: it may come at any of them but a last one, and a resumption only on a hold.
 
@@ -109,16 +110,26 @@ class OrderState:
             return self._revise()
         if event not in FORWARD:
             return Effect.NOTED
+        if self.is_of_past(event, vendor_id):
+            return Effect.OLDER
         if own_at and self.status_at and own_at < self.status_at:
             return Effect.OLDER
-        if event == ASSIGNED and self._is_another(vendor_id):
-            self._turn_back(_UNASSIGNED, "unassigned")
+        if event == ASSIGNED:
+            if self._is_another(vendor_id):
+                self._turn_back(_UNASSIGNED, "unassigned")
+            self.past = [each for each in self.past if each != vendor_id]
         place, status = FORWARD[event]
         if place <= self.place:
             return Effect.OLDER if place < self.place else Effect.NOTED
         self.place, self.status = place, status
         self.status_at = own_at or self.status_at
         return Effect.MOVED
+
+    def is_of_past(self, event: str, vendor_id: str | None) -> bool:
+        """Whether the event tells of a vendor that has left; one that nobody followed may be assigned again."""
+        if vendor_id not in self.past or vendor_id == self.vendor_id:
+            return False
+        return event != ASSIGNED or self.vendor_id is not None
 
     def _hold(self, held: bool, reason: str | None) -> Effect:
         if held and self.place >= _LAST:
@@ -139,7 +150,7 @@ class OrderState:
 
     def _is_another(self, vendor_id: str | None) -> bool:
         known = self.vendor_id and vendor_id and vendor_id != self.vendor_id
-        return bool(known and 30 <= self.place <= 60 and vendor_id not in self.past)
+        return bool(known and 30 <= self.place <= 60)
 
     def _revise(self) -> Effect:
         if not _SUBMITTED <= self.place < _LAST:

@@ -110,9 +110,10 @@ class _Order:
         effect = self.state.take(event, one(label, data.get("vendor_id")), own_at, one(text, data.get("reason")))
         if self.state.round > rounds and event not in REVISIONS:
             self._say(dict.fromkeys(_OF_VENDOR), self.state.key_of(25, None))
-        if event in RELEASES:
+        of_past = self.state.is_of_past(event, one(label, data.get("vendor_id")))
+        if event in RELEASES or of_past:
             columns = {name: value for name, value in columns.items() if name not in _OF_VENDOR}
-        place = FORWARD[event][0] if event in FORWARD else REPEATED
+        place = FORWARD[event][0] if event in FORWARD and not of_past else REPEATED
         self._say(columns, self.state.key_of(place, own_at))
         if event in CONDITIONS:
             self._say({"assignment_conditions": CONDITIONS[event]}, self.state.key_of(CONDITION, None))

@@ -24,7 +24,8 @@ UNASSIGNED, TIMED_OUT = "ordering::workflow::unassigned", "ordering::workflow::a
 
 EVENTS = sorted({json.loads(sample(f"collateralxp/{name}"))["event"] for name in (
     "02-added.json", "03-accepted.json", "04-assigned.json", "05-assignment-accepted.json",
-    "08-inspection-scheduled.json", "10-inspection-completed.json", "11-submitted.json", "13-revision-asked.json", "15-completed.json",
+    "08-inspection-scheduled.json", "10-inspection-completed.json", "11-submitted.json",
+    "13-revision-asked.json", "15-completed.json",
     "16-fulfilled.json", "21-holded.json", "22-resumed.json", "24-assignment-timed-out.json", "28-unassigned.json",
     "29-cancelled.json",
 )})  # fmt: skip

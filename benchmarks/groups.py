@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol, cast
 
-from . import burst, calls, receive, slices
+from . import burst, calls, receive, senders, slices
 from .table import Measured
 
 
@@ -22,4 +22,6 @@ class Group(Protocol):
         """Measure."""
 
 
-GROUPS: dict[str, Group] = {group.NAME: group for group in cast(tuple[Group, ...], (receive, calls, burst, slices))}
+GROUPS: dict[str, Group] = {
+    group.NAME: group for group in cast(tuple[Group, ...], (receive, senders, calls, burst, slices))
+}

@@ -97,8 +97,7 @@ class _Receipt:
 
 _LOCK = """
 INSERT INTO sender_subjects AS s (sender, kind, subject)
-SELECT sender, kind, subject FROM unnest(%(senders)s::text[], %(kinds)s::text[], %(subjects)s::text[])
-    AS named (sender, kind, subject)
+SELECT sender, kind, subject FROM jsonb_to_recordset(%(names)s::jsonb) AS named (sender text, kind text, subject text)
 ORDER BY sender COLLATE "C", kind COLLATE "C", subject COLLATE "C"
 ON CONFLICT (sender, kind, subject) DO UPDATE SET subject = excluded.subject
 RETURNING s.id, s.sender, s.kind, s.subject, s.order_key, s.content, s.begun, s.waiting, s.entries, mlm_now() AS now
@@ -136,8 +135,8 @@ _TYPED = ", ".join(f"{name} {kind}" for name, kind in _COLUMNS)
 _STORE = f"""
 WITH bodies AS (
     INSERT INTO sender_bodies (id, sender, received_at, body_encrypted)
-    SELECT * FROM unnest(%(body_ids)s::uuid[], %(body_senders)s::text[], %(body_at)s::timestamptz[],
-                         %(bodies)s::bytea[])
+    SELECT * FROM jsonb_to_recordset(%(bodies)s::jsonb)
+        AS b (id uuid, sender text, received_at timestamptz, body_encrypted bytea)
 ), subjects AS (
     UPDATE sender_subjects s SET order_key = x.order_key, content = x.content, begun = x.begun, waiting = x.waiting,
            entries = x.entries
@@ -244,8 +243,8 @@ def _lock(conn: Connection, entries: Sequence[Sent]) -> tuple[dict[_Name, _Subje
     names = {_name(sent) for sent in entries if sent.fault is None and not sent.unsupported}
     if not names:
         return {}, conn.exec_driver_sql(_NOW).scalar_one()
-    senders, kinds, keys = zip(*names, strict=True)
-    rows = conn.exec_driver_sql(_LOCK, {"senders": list(senders), "kinds": list(kinds), "subjects": list(keys)}).all()
+    said = [{"sender": sender, "kind": kind, "subject": subject} for sender, kind, subject in names]
+    rows = conn.exec_driver_sql(_LOCK, {"names": _json.encode(said).decode()}).all()
     found = {
         (row.sender, row.kind, row.subject): _Subject(
             row.id, SubjectState(row.order_key, row.content, row.begun), row.entries, row.waiting
@@ -286,14 +285,16 @@ def _store(
     now: dt.datetime,
 ) -> None:
     parameters = {
-        "body_ids": [body_id for body_id, _, _ in bodies],
-        "body_senders": [delivery.sender for _, delivery, _ in bodies],
-        "body_at": [at for _, _, at in bodies],
-        "bodies": [delivery.sealed for _, delivery, _ in bodies],
+        "bodies": _json.encode([_body(*body) for body in bodies]).decode(),
         "subjects": _json.encode([_numbers(subject) for subject in subjects]).decode(),
         "receipts": _json.encode([_values(receipt, now) for receipt in receipts]).decode(),
     }
     conn.exec_driver_sql(_STORE, parameters)
+
+
+def _body(body_id: uuid.UUID, delivery: Delivery, at: dt.datetime) -> dict[str, Any]:
+    sealed = f"\\x{delivery.sealed.hex()}"
+    return {"id": body_id, "sender": delivery.sender, "received_at": at, "body_encrypted": sealed}
 
 
 def _numbers(subject: _Subject) -> dict[str, Any]:

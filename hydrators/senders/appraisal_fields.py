@@ -158,7 +158,7 @@ def snapshot(data: Mapping[str, Any]) -> tuple[Row, dict[str, Any]]:
             columns["address"] = one(text, data[name])
     for person, names in (("borrower", ("name", "email", "phone")), ("vendor", ("name", "email", "phone"))):
         said = at(data, "contacts", person)
-        for name in names if isinstance(said, Mapping) else ():
+        for name in names if isinstance(said, dict) else ():
             if name in said:
                 columns.setdefault(f"{person}_{name}", one(text, said[name]))
     license_number = at(data, "contacts", "vendor", "license_number")
@@ -184,10 +184,10 @@ def changed_on_purpose(event: str, data: Mapping[str, Any]) -> Row:
 def file_row(said: Any, order_id: str | None, note_id: str | None = None) -> Row | None:
     """A file as an event or a note bears it; None if nothing names it. Its id alone does not: CollateralXP's samples
     have one id for several files."""
-    if not isinstance(said, Mapping):
+    if not isinstance(said, dict):
         return None
     resource = said.get("attachment_resource")
-    resource = resource if isinstance(resource, Mapping) else said
+    resource = resource if isinstance(resource, dict) else said
     row = read(said, _FILE)[0] | {k: v for k, v in read(resource, _RESOURCE)[0].items() if v is not None}
     ids = (said.get("file_id"), resource.get("key"), resource.get("checksum"), row.get("file_type"))
     named = [first(one(label, each) for each in ids), one(label, row.get("filename"))]

@@ -7,20 +7,15 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Connection
 
-_BY_NUMBER = """
-WITH said AS (SELECT DISTINCT number FROM unnest(%(numbers)s::text[]) AS said (number))
-SELECT said.number AS told, loans.id AS loan_id, NULL::bigint AS lead_id
-FROM said JOIN loans ON loans.mlm_loan_number = said.number WHERE loans.deleted_at IS NULL
-UNION ALL
-SELECT said.number, NULL, leads.id FROM said JOIN leads ON leads.mlm_loan_number = said.number
-WHERE leads.deleted_at IS NULL AND leads.became_loan_id IS NULL
-"""
-
 # A lead that became a loan has left its borrowers to the loan.
-_BY_EMAIL = """
-WITH said AS (SELECT DISTINCT lower(email) AS email FROM unnest(%(emails)s::text[]) AS said (email))
-SELECT DISTINCT said.email AS told, borrowers.loan_id, borrowers.lead_id
-FROM said JOIN borrowers ON lower(borrowers.email) = said.email
+_FILES = """
+SELECT 'number' AS by, mlm_loan_number AS told, id AS loan_id, NULL::bigint AS lead_id
+FROM loans WHERE mlm_loan_number = ANY(%(numbers)s) AND deleted_at IS NULL
+UNION ALL
+SELECT 'number', mlm_loan_number, NULL, id
+FROM leads WHERE mlm_loan_number = ANY(%(numbers)s) AND deleted_at IS NULL AND became_loan_id IS NULL
+UNION ALL
+SELECT DISTINCT 'email', lower(email), loan_id, lead_id FROM borrowers WHERE lower(email) = ANY(%(emails)s)
 """
 
 
@@ -50,12 +45,17 @@ _Files = list[tuple[int | None, int | None]]
 
 
 def bind(conn: Connection, told: Sequence[Told]) -> list[Bound]:
-    """The file of each, in two statements for all. A number or an address that several files have binds none."""
-    numbers = [each.number for each in told if each.number]
-    emails = [each.email.lower() for each in told if each.email]
-    by_number = _files(conn, _BY_NUMBER, {"numbers": numbers}) if numbers else {}
-    by_email = _files(conn, _BY_EMAIL, {"emails": emails}) if emails else {}
-    return [_one(by_number.get(each.number or "", []), by_email.get((each.email or "").lower(), [])) for each in told]
+    """The file of each, in one statement for all. A number or an address that several files have binds none."""
+    numbers = sorted({each.number for each in told if each.number})
+    emails = sorted({each.email.lower() for each in told if each.email})
+    files: dict[tuple[str, str], _Files] = {}
+    if numbers or emails:
+        for row in conn.exec_driver_sql(_FILES, {"numbers": numbers, "emails": emails}):
+            files.setdefault((row.by, row.told), []).append((row.loan_id, row.lead_id))
+    return [
+        _one(files.get(("number", each.number or ""), []), files.get(("email", (each.email or "").lower()), []))
+        for each in told
+    ]
 
 
 def _one(by_number: _Files, by_email: _Files) -> Bound:
@@ -65,10 +65,3 @@ def _one(by_number: _Files, by_email: _Files) -> Bound:
         if files:
             return Bound(how=f"unbound: several files have that {what}")
     return Bound()
-
-
-def _files(conn: Connection, statement: str, parameters: dict[str, list[str]]) -> dict[str, _Files]:
-    found: dict[str, _Files] = {}
-    for row in conn.exec_driver_sql(statement, parameters):
-        found.setdefault(row.told, []).append((row.loan_id, row.lead_id))
-    return found

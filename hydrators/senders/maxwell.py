@@ -85,7 +85,7 @@ class MaxwellHydrator:
             of_file.take(each.sent.payload, row)
             row |= of_file.sealed(keys) | {_NAMED_BY: each.sent.subject}
             rows.append(row)
-            told.append(Told(of_file.number, of_file.email))
+            told.append(of_file.told)
         bound = bind(conn, told)
         for row, found in zip(rows, bound, strict=True):
             if found.is_bound:
@@ -105,6 +105,7 @@ class _Opened:
         self.number: str | None = row.get("loan_number")
         self.email: str | None = row.get("email")
         self.held = Bound(row.get("loan_id"), row.get("lead_id"), "bound before")
+        self._told_before = Told(self.number, self.email)
         self._sections = _open(row.get("sections_encrypted"), keys)
         self._other = _open(row.get("other_encrypted"), keys)
 
@@ -116,6 +117,12 @@ class _Opened:
         known = {EVENT, FILE_ID} | {path[0] for path, _ in KEYS.values()}
         self._other |= {key: value for key, value in said.items() if key not in known}
         self._other |= {f"({column})": at(said, *KEYS[column][0]) for column in _unread(said, row)}
+
+    @property
+    def told(self) -> Told:
+        """What its file is to be looked for by: nothing, if that is known and nothing new is said."""
+        told = Told(self.number, self.email)
+        return Told() if self.held.is_bound and told == self._told_before else told
 
     def sealed(self, keys: FieldKeys) -> Row:
         """The columns that hold it."""
@@ -134,8 +141,8 @@ def _columns(said: Mapping[str, Any], keys: FieldKeys) -> Row:
     """The columns of what is there. A section that is null says nothing of what stands in it."""
     row: Row = {}
     for column, (path, how) in KEYS.items():
-        parent = at(said, *path[:-1]) if path[:-1] else said
-        value = parent.get(path[-1], _MISSING) if isinstance(parent, Mapping) else _MISSING
+        parent = at(said, *path[:-1])
+        value = parent.get(path[-1], _MISSING) if isinstance(parent, dict) else _MISSING
         if value is not _MISSING:
             try:
                 row[column] = None if value is None else how(value)

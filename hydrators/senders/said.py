@@ -26,7 +26,7 @@ Read = Callable[[Any], Any]
 def text(value: Any) -> str | None:
     """A text, or a number as it is written."""
     if isinstance(value, str):
-        return _UNFIT.sub("�", value)
+        return value if _is_plain(value) else _UNFIT.sub("�", value)
     if isinstance(value, (int, Decimal)) and not isinstance(value, bool):
         return str(value)
     raise ValueError("no text")
@@ -153,7 +153,7 @@ def read(said: Mapping[str, Any], fields: Mapping[str, tuple[str, Read]]) -> tup
 def at(said: Any, *path: str) -> Any:
     """What stands there in objects within objects; None where there is none."""
     for name in path:
-        if not isinstance(said, Mapping):
+        if not isinstance(said, dict):
             return None
         said = said.get(name)
     return said
@@ -161,14 +161,14 @@ def at(said: Any, *path: str) -> Any:
 
 def mapping(value: Any) -> Mapping[str, Any]:
     """An object; one without keys for anything else."""
-    return value if isinstance(value, Mapping) else {}
+    return value if isinstance(value, dict) else {}
 
 
 def fit(value: Any) -> Any:
     """The same JSON value, its texts fit for PostgreSQL."""
     if isinstance(value, str):
-        return _UNFIT.sub("�", value)
-    if isinstance(value, Mapping):
+        return value if _is_plain(value) else _UNFIT.sub("�", value)
+    if isinstance(value, dict):
         return {fit(key): fit(each) for key, each in value.items()}
     if isinstance(value, list):
         return [fit(each) for each in value]
@@ -178,3 +178,8 @@ def fit(value: Any) -> Any:
 def first(values: Iterable[Any]) -> Any:
     """The first that is there."""
     return next((value for value in values if value not in (None, "")), None)
+
+
+def _is_plain(said: str) -> bool:
+    """Whether nothing in it can be unfit; asked first, as it is cheap."""
+    return said.isascii() and "\x00" not in said

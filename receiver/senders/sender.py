@@ -110,7 +110,7 @@ class Sender:
             return [Sent(self.name, None, fault=str(error))]
 
     def _sent(self, piece: Piece, at: dt.datetime) -> Sent:
-        event = None if piece.event is None else _CONTROL.sub("�", piece.event)[:_LONGEST_EVENT]
+        event = None if piece.event is None else _plain(piece.event)[:_LONGEST_EVENT]
         if piece.fault is not None or not piece.supported:
             return Sent(self.name, event, fault=piece.fault, unsupported=not piece.supported)
         key, key_text = map(fit, self.order(piece, at) or (None, None))
@@ -118,7 +118,7 @@ class Sender:
             self.name,
             event,
             piece.kind,
-            _CONTROL.sub("�", piece.subject),
+            _plain(piece.subject),
             key,
             key_text,
             content_of(self.same(piece)),
@@ -127,6 +127,10 @@ class Sender:
             piece.begins,
             piece.follows,
         )
+
+
+def _plain(said: str) -> str:
+    return said if said.isascii() and said.isprintable() else _CONTROL.sub("�", said)
 
 
 def _without_long_numbers(value: Any) -> Any:

@@ -1,11 +1,11 @@
 """The intake: deliveries that arrive while others are being committed share the next commit.
 
-A delivery that finds a lane free is decided at once. While both are at work, those that come wait together, and the
-lane that is free first takes them in one transaction: the busier, the fewer commits and statements a delivery.
-Where a transaction is held up (somebody has one of its files locked), further lanes open, so that others do not wait
-with it. Each delivery is answered after its commit, with its own counts. If a shared transaction fails, each delivery
-of it is decided alone, so that none fails by another; not when there is no PostgreSQL, which fails all alike: then
-each waits in the spool, if there is one.
+A delivery that finds nothing at work is decided at once. Those that come meanwhile wait together, and the next
+transaction takes them all: the busier, the fewer commits and statements a delivery. Where a transaction is held up
+(somebody has one of its files locked), further lanes open, so that others do not wait with it. Each delivery is
+answered after its commit, with its own counts. If a shared transaction fails, each delivery of it is decided alone, so
+that none fails by another; not when there is no PostgreSQL, which fails all alike: then each waits in the spool, if
+there is one.
 """
 
 from __future__ import annotations
@@ -34,17 +34,18 @@ from .spool import Spool
 
 log = structlog.get_logger(__name__)
 
-#: Transactions at once. Two keep PostgreSQL busy while Python prepares; more only wait for the interpreter (measured).
-LANES = 2
+#: A transaction takes no further delivery once it has so many entries.
+ENTRIES_AT_ONCE = 500
+
+#: Transactions at once, the second once more than so many entries wait: for fewer, a transaction of their own costs
+#: more than to wait for the one at work; and more than two only wait for the interpreter (measured).
+LANES, FEW_ENTRIES = 2, 10
 
 #: If nothing has begun or ended for so long, all lanes are held up, and another opens, up to so many.
 PATIENCE_S, MOST_LANES = 0.1, 8
 
 #: A shared transaction waits no longer than this for a row that somebody has locked; alone, a delivery does.
 SHARED_LOCK_TIMEOUT = "SET LOCAL lock_timeout = '500ms'"
-
-#: A transaction takes no further delivery once it has so many entries.
-ENTRIES_AT_ONCE = 500
 
 
 @dataclass(frozen=True)
@@ -115,8 +116,7 @@ class Shared(ABC, Generic[D]):
     def _open_lanes(self) -> None:
         """Open one that may be opened, and come back as long as anybody waits."""
         loop = asyncio.get_running_loop()
-        still_for_s = loop.time() - self._moved_at
-        if len(self._lanes) < (LANES if still_for_s < PATIENCE_S else MOST_LANES):
+        if len(self._lanes) < self._may_be_open(loop.time() - self._moved_at):
             self._moved_at = loop.time()
             lane = loop.create_task(self._work_off())
             self._lanes.add(lane)
@@ -124,6 +124,11 @@ class Shared(ABC, Generic[D]):
         if not self._comes_back:
             self._comes_back = True
             loop.call_later(PATIENCE_S, self._come_back)
+
+    def _may_be_open(self, still_for_s: float) -> int:
+        if still_for_s >= PATIENCE_S:
+            return MOST_LANES
+        return LANES if sum(self.count(each.said) for each in self._waiting) > FEW_ENTRIES else 1
 
     def _come_back(self) -> None:
         self._comes_back = False

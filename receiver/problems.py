@@ -18,7 +18,7 @@ import structlog
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -110,13 +110,8 @@ def problem_of(error: Exception) -> Problem:
             return Problem(500, "something went wrong on our side")
 
 
-async def answer(_: Request, error: Exception) -> Response:
-    """Starlette's handler for refusals that it raises itself or lets through."""
-    return problem_of(error).response()
-
-
 class Shield:
-    """Outermost: answers what nobody else did, and lets no traceback out, neither to a caller nor to a log."""
+    """Outermost: makes every refusal and error an answer; lets no traceback out, neither to a caller nor to a log."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app

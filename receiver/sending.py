@@ -20,6 +20,7 @@ from sqlalchemy import Connection
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from freshness.bell import Ring
 from freshness.ledger.deliveries import Refusal
@@ -85,15 +86,19 @@ class Sending:
     def routes(self) -> list[Route]:
         """Its webhook, and what else its declaration asks for. Unconfigured it answers every method with 404."""
         methods = ["POST"] if self._sender.proof else _ANY_METHOD
-        return [Route(self._sender.path, self.post, methods=methods), *self._sender.routes]
+        return [Route(self._sender.path, self, methods=methods), *self._sender.routes]
 
-    async def post(self, request: Request) -> Response:
-        """Take one delivery.
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Take one delivery, and answer it.
 
         Raises:
             Problem: as the module says; 503 by the database's own errors.
             Unspoolable: 503 too: PostgreSQL is away, and the disk fails.
         """
+        response = await self._take(Request(scope, receive))
+        await response(scope, receive, send)
+
+    async def _take(self, request: Request) -> Response:
         at = dt.datetime.now(dt.UTC)
         intake, proof = self._intake, self._sender.proof
         try:

@@ -11,10 +11,9 @@ import socket
 
 import structlog
 import uvicorn
-from starlette.applications import Starlette
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from .app import begin_ending
+from .app import App
 
 log = structlog.get_logger(__name__)
 
@@ -53,7 +52,7 @@ class Protocol(HttpToolsProtocol):
 class Server(uvicorn.Server):
     """Uvicorn, but that open event streams are ended before it waits for connections to close."""
 
-    def __init__(self, app: Starlette, host: str = "127.0.0.1", port: int = 8000, grace_s: int = 20) -> None:
+    def __init__(self, app: App, host: str = "127.0.0.1", port: int = 8000, grace_s: int = 20) -> None:
         self._app = app
         super().__init__(
             uvicorn.Config(
@@ -75,12 +74,12 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop: streams end, requests under way have `grace_s` seconds, then the app's own ending."""
-        begin_ending(self._app)
+        self._app.begin_ending()
         await super().shutdown(sockets)
         self._captured_signals.clear()  # uvicorn would raise them again: a stop that was asked for is no failure
 
 
-def serve(app: Starlette, host: str, port: int, grace_s: int = 20) -> None:
+def serve(app: App, host: str, port: int, grace_s: int = 20) -> None:
     """Serve until SIGTERM or SIGINT, and return. Requests under way then have `grace_s` seconds.
 
     Raises:

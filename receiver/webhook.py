@@ -17,6 +17,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from freshness.ledger.batches import Entry
 from freshness.ledger.deliveries import Refusal
@@ -61,15 +62,19 @@ class Webhook:
 
     def routes(self) -> list[Route]:
         """The one route. Without a token configured it answers every method with 404, as if it were not there."""
-        return [Route(PATH, self.post, methods=["POST"] if self._door.tokens else _ANY_METHOD)]
+        return [Route(PATH, self, methods=["POST"] if self._door.tokens else _ANY_METHOD)]
 
-    async def post(self, request: Request) -> Response:
-        """Take one delivery.
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Take one delivery, and answer it.
 
         Raises:
             Problem: as the module says; 503 by the database's own errors.
             Unspoolable: 503 too: PostgreSQL is away, and the disk fails.
         """
+        response = await self._take(Request(scope, receive))
+        await response(scope, receive, send)
+
+    async def _take(self, request: Request) -> Response:
         try:
             self._door.admit(request)
             body = await read(request, LARGEST_DELIVERY)

@@ -95,12 +95,14 @@ class _Receipt:
     landed: Landed = field(default_factory=lambda: Landed(0))
 
 
+# What follows in the transaction is planned once for all deliveries: it is by keys alone.
 _LOCK = """
 INSERT INTO sender_subjects AS s (sender, kind, subject)
 SELECT sender, kind, subject FROM jsonb_to_recordset(%(names)s::jsonb) AS named (sender text, kind text, subject text)
 ORDER BY sender COLLATE "C", kind COLLATE "C", subject COLLATE "C"
 ON CONFLICT (sender, kind, subject) DO UPDATE SET subject = excluded.subject
-RETURNING s.id, s.sender, s.kind, s.subject, s.order_key, s.content, s.begun, s.waiting, s.entries, mlm_now() AS now
+RETURNING s.id, s.sender, s.kind, s.subject, s.order_key, s.content, s.begun, s.waiting, s.entries, mlm_now() AS now,
+          set_config('plan_cache_mode', 'force_generic_plan', true)
 """
 
 _NOW = "SELECT mlm_now()"

@@ -130,14 +130,15 @@ def test_an_order_that_nobody_rang_for_is_read_once_though_two_schedulers_sweep(
 
 
 def test_a_worker_told_to_stop_finishes_its_slices_and_leaves_the_rest_to_another(house: WholeHouse) -> None:
-    refs = [f"R{n:06d}" for n in range(7, 12)]
+    refs = [f"R{n:06d}" for n in range(7, 7 + 8 + 4)]
     house.import_(*refs)
     first = house.worker()
     first_id = house.id_of(first)
+    at_work = "SELECT count(DISTINCT file_id) FROM file_concerns WHERE lease_worker = %(worker)s"
     with house.mlm.dials.turned(latency_ms=800):
         for ref in refs:
             house.order(ref)
-        until(lambda: len(house.leased(first_id)) >= 8, "the worker is at work on all its threads")
+        until(lambda: house.rows(at_work, worker=first_id)[0].count >= 8, "the worker is at work on all its threads")
         first.send(signal.SIGTERM)
         second = house.worker_beside(first)
         assert first.ended() == 0

@@ -20,6 +20,7 @@ import msgspec
 from sqlalchemy import Connection
 
 from ..sending import Landing, Sent, SubjectState, Verdict, decide
+from .arrays import arrays, unnested
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,15 +96,17 @@ class _Receipt:
     landed: Landed = field(default_factory=lambda: Landed(0))
 
 
+_NAMED = (("n_sender", "text"), ("n_kind", "text"), ("n_subject", "text"))
+
 # What follows in the transaction is planned once for all deliveries: it is by keys alone.
-_LOCK = """
+_LOCK = f"""
 INSERT INTO sender_subjects AS s (sender, kind, subject)
-SELECT sender, kind, subject FROM jsonb_to_recordset(%(names)s::jsonb) AS named (sender text, kind text, subject text)
+SELECT sender, kind, subject FROM {unnested(_NAMED)} AS named (sender, kind, subject)
 ORDER BY sender COLLATE "C", kind COLLATE "C", subject COLLATE "C"
 ON CONFLICT (sender, kind, subject) DO UPDATE SET subject = excluded.subject
 RETURNING s.id, s.sender, s.kind, s.subject, s.order_key, s.content, s.begun, s.waiting, s.entries, mlm_now() AS now,
           set_config('plan_cache_mode', 'force_generic_plan', true)
-"""
+"""  # noqa: S608 - column names of ours
 
 _NOW = "SELECT mlm_now()"
 
@@ -132,23 +135,27 @@ _COLUMNS = (
     ("data_updated_at", "timestamptz"),
 )
 _NAMES = ", ".join(name for name, _ in _COLUMNS)
-_TYPED = ", ".join(f"{name} {kind}" for name, kind in _COLUMNS)
+_SUBJECTS = (
+    ("s_id", "bigint"),
+    ("s_key", "text"),
+    ("s_content", "bytea"),
+    ("s_begun", "boolean"),
+    ("s_waiting", "int"),
+    ("s_entries", "bigint"),
+)
+_BODIES = (("b_id", "uuid"), ("b_sender", "text"), ("b_at", "timestamptz"), ("b_sealed", "bytea"))
 
 _STORE = f"""
 WITH bodies AS (
-    INSERT INTO sender_bodies (id, sender, received_at, body_encrypted)
-    SELECT * FROM jsonb_to_recordset(%(bodies)s::jsonb)
-        AS b (id uuid, sender text, received_at timestamptz, body_encrypted bytea)
+    INSERT INTO sender_bodies (id, sender, received_at, body_encrypted) SELECT * FROM {unnested(_BODIES)}
 ), subjects AS (
     UPDATE sender_subjects s SET order_key = x.order_key, content = x.content, begun = x.begun, waiting = x.waiting,
            entries = x.entries
-    FROM jsonb_to_recordset(%(subjects)s::jsonb)
-        AS x (id bigint, order_key text, content bytea, begun boolean, waiting int, entries bigint)
+    FROM {unnested(_SUBJECTS)} AS x (id, order_key, content, begun, waiting, entries)
     WHERE s.id = x.id
 )
 INSERT INTO mlm_webhook_receipts ({_NAMES})
-SELECT {_NAMES} FROM ROWS FROM (jsonb_to_recordset(%(receipts)s::jsonb) AS ({_TYPED}))
-    WITH ORDINALITY AS r ({_NAMES}, place) ORDER BY place
+SELECT {_NAMES} FROM {unnested(_COLUMNS)} WITH ORDINALITY AS r ({_NAMES}, place) ORDER BY place
 """  # noqa: S608 - column names of ours
 
 _WAITED = """
@@ -245,8 +252,7 @@ def _lock(conn: Connection, entries: Sequence[Sent]) -> tuple[dict[_Name, _Subje
     names = {_name(sent) for sent in entries if sent.fault is None and not sent.unsupported}
     if not names:
         return {}, conn.exec_driver_sql(_NOW).scalar_one()
-    said = [{"sender": sender, "kind": kind, "subject": subject} for sender, kind, subject in names]
-    rows = conn.exec_driver_sql(_LOCK, {"names": _json.encode(said).decode()}).all()
+    rows = conn.exec_driver_sql(_LOCK, arrays(_NAMED, list(names))).all()
     found = {
         (row.sender, row.kind, row.subject): _Subject(
             row.id, SubjectState(row.order_key, row.content, row.begun), row.entries, row.waiting
@@ -287,30 +293,20 @@ def _store(
     now: dt.datetime,
 ) -> None:
     parameters = {
-        "bodies": _json.encode([_body(*body) for body in bodies]).decode(),
-        "subjects": _json.encode([_numbers(subject) for subject in subjects]).decode(),
-        "receipts": _json.encode([_values(receipt, now) for receipt in receipts]).decode(),
+        **arrays(_BODIES, [(body_id, delivery.sender, at, delivery.sealed) for body_id, delivery, at in bodies]),
+        **arrays(_SUBJECTS, [_numbers(subject) for subject in subjects]),
+        **arrays(_COLUMNS, [tuple(_values(receipt, now).values()) for receipt in receipts]),
     }
     conn.exec_driver_sql(_STORE, parameters)
 
 
-def _body(body_id: uuid.UUID, delivery: Delivery, at: dt.datetime) -> dict[str, Any]:
-    sealed = f"\\x{delivery.sealed.hex()}"
-    return {"id": body_id, "sender": delivery.sender, "received_at": at, "body_encrypted": sealed}
-
-
-def _numbers(subject: _Subject) -> dict[str, Any]:
-    return {
-        "id": subject.id,
-        "order_key": subject.state.key,
-        "content": None if subject.state.content is None else f"\\x{subject.state.content.hex()}",
-        "begun": subject.state.begun,
-        "waiting": subject.stored_waiting + len(subject.waiting),
-        "entries": subject.entries,
-    }
+def _numbers(subject: _Subject) -> tuple[Any, ...]:
+    state, waiting = subject.state, subject.stored_waiting + len(subject.waiting)
+    return subject.id, state.key, state.content, state.begun, waiting, subject.entries
 
 
 def _values(receipt: _Receipt, now: dt.datetime) -> dict[str, Any]:
+    """A receipt's values, in the order of `_COLUMNS`."""
     sent, landed, verdict = receipt.sent, receipt.landed, receipt.verdict
     return {
         "received_at": receipt.received_at,

@@ -7,6 +7,7 @@ are as strong as each sender's are: MMI's bodies are signed, Maxwell's too.
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import hmac
 import json
@@ -14,6 +15,10 @@ import random
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from typing import Any
+
+from freshness.settings import load
+from jobs.house import make_engine
+from receiver.reception import reception_of
 
 from . import ground
 from .ground import execute, settle
@@ -29,10 +34,7 @@ WARM_S, SECONDS = 1.0, 4.0
 MOST_A_S = 6_000
 SECRET = "benchmark"
 
-_FORGET = """
-TRUNCATE mlm_webhook_receipts, refresh_orders, sender_subjects, sender_bodies, mmi_loan_officers,
-    maxwell_applications, appraisal_orders, appraisal_events, showmojo_showings
-"""
+_FORGET = "TRUNCATE mlm_webhook_receipts, refresh_orders, sender_bodies, appraisal_events"
 _LANDED = "SELECT outcome, count(*) FROM mlm_webhook_receipts GROUP BY 1"
 
 _SETTINGS = {
@@ -49,10 +51,12 @@ def run(rounds: int, say: Callable[[str], None]) -> Measured:
     with ground.ground() as here:
         ours = Ours(here, FILES)
         ours.environment.update(_SETTINGS)
+        say("making every sender's subjects known …")
+        _make_known(ours)
         for number in range(rounds):
             seen.add("mlm /s", _mlm(ours).per_s)
             for name in EVENTS:
-                seen.add(f"{name} /s", _sender(ours, name).per_s)
+                seen.add(f"{name} /s", _sender(ours, name, number).per_s)
             say(f"round {number + 1} of {rounds}: {', '.join(f'{n} {v[-1]:,.0f}' for n, v in seen.values.items())}")
         versions = ground.versions(here.servers)
     mlm = seen.series("mlm /s", "MLM's webhook")
@@ -73,7 +77,20 @@ def _mlm(ours: Ours) -> Outcome:
     return outcome
 
 
-def _sender(ours: Ours, name: str) -> Outcome:
+def _make_known(ours: Ours) -> None:
+    """Every subject has been told of once, through the reception itself."""
+    settings = load(ours.environment)
+    reception, engine = reception_of(settings), make_engine(ours.url, 1, "benchmark")
+    now = dt.datetime.now(dt.UTC)
+    for name, event in EVENTS.items():
+        for first in range(0, SUBJECTS, 500):
+            bodies = [json.dumps(event(subject, 0)).encode() for subject in range(first, first + 500)]
+            with engine.begin() as conn:
+                reception.receive(conn, [reception.opened(name, body, now) for body in bodies])
+    engine.dispose()
+
+
+def _sender(ours: Ours, name: str, round_number: int) -> Outcome:
     """What our receiver makes of one sender's load, its receipts counted.
 
     Raises:
@@ -81,7 +98,7 @@ def _sender(ours: Ours, name: str) -> Outcome:
     """
     execute(ours.url, _FORGET)
     with ours.receiver() as port:
-        outcome = _send(ours, islice(_requests(name, port), _enough()), port)
+        outcome = _send(ours, islice(_requests(name, port, 10 * round_number), _enough()), port)
     counts = dict(execute(ours.url, _LANDED))
     applied = counts.get("applied", 0)
     if sum(counts.values()) != outcome.answered or not 0.45 < applied / outcome.answered < 0.55:
@@ -98,9 +115,9 @@ def _enough() -> int:
     return int(MOST_A_S * (WARM_S + SECONDS))
 
 
-def _requests(name: str, port: int) -> Iterator[bytes]:
+def _requests(name: str, port: int, told: int) -> Iterator[bytes]:
     path = f"/api/v1/senders/{name}/webhook"
-    for subject, turn in _news():
+    for subject, turn in _news(told):
         body = json.dumps(EVENTS[name](subject, turn)).encode()
         yield request(port, path, _proof(name, body), body)
 
@@ -112,11 +129,11 @@ def _proof(name: str, body: bytes) -> Mapping[str, str]:
     return {header: hmac.new(SECRET.encode(), body, hashlib.sha256).hexdigest()}
 
 
-def _news() -> Iterator[tuple[int, int]]:
-    """Without end: a subject, and which of its news it is told; each twice, far apart."""
+def _news(told: int) -> Iterator[tuple[int, int]]:
+    """Without end: a subject, and which of its news it is told, after so many; each twice, some requests apart."""
     order = list(range(SUBJECTS))
     random.Random(1).shuffle(order)
-    turn = 0
+    turn = told
     while True:
         turn += 1
         for place, subject in enumerate(order):
@@ -124,9 +141,13 @@ def _news() -> Iterator[tuple[int, int]]:
             yield order[place - 200], turn - (place < 200)
 
 
+def _day(turn: int) -> dt.date:
+    return dt.date(2024, 1, 1) + dt.timedelta(days=turn)
+
+
 def _mmi(subject: int, turn: int) -> dict[str, Any]:
     return {
-        "nmls": str(subject), "type": "Mortgage", "timestamp": f"2025-09-{1 + turn:02d} 14:07:42",
+        "nmls": str(subject), "type": "Mortgage", "timestamp": f"{_day(turn)} 14:07:42",
         "first_name": "Robert", "last_name": "Linder", "company": "A Mortgage, Inc.", "email": "rl@example.com",
         "state": "TX",
         "lo_ytd_volume": str(1_000_000 + turn), "lo_ytd_transactions": "56", "lo_rolling_volume": "23865111",
@@ -145,7 +166,7 @@ def _collateralxp(subject: int, turn: int) -> dict[str, Any]:
     return {
         "event": "ordering::workflow::assignment_workflow::inspection_completed",
         "data": {
-            "inspection_completed_at": f"2023-04-{1 + turn:02d}T15:02:08.000-03:00", "order_id": f"order-{subject}",
+            "inspection_completed_at": f"{_day(turn)}T15:02:08.000-03:00", "order_id": f"order-{subject}",
             "client_id": "c", "lender_id": "l", "created_at": "2023-04-01T15:19:21.752-03:00",
             "company_name": "Abc Bank",
             "contacts": {"borrower": {"name": "Adam Borrower", "email": "b@example.com", "phone": "(133) 999-0000"}},

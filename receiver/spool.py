@@ -68,6 +68,11 @@ class _Batch(msgspec.Struct, array_like=True):
 
     received_at: dt.datetime
     entries: list[_Kept]
+
+
+class _Body(_Batch):
+    """The same of another sender's delivery."""
+
     sender: str | None = None
     sealed: bytes = b""
 
@@ -125,7 +130,7 @@ class Spool:
         Raises:
             Unspoolable: the disk does not take it. Nothing half-written is left.
         """
-        self._put(_MAGIC_OF_SENDERS, _Batch(received_at, [], sender, sealed))
+        self._put(_MAGIC_OF_SENDERS, _Body(received_at, [], sender, sealed))
 
     def is_empty(self) -> bool:
         """Whether nothing waits. A directory that cannot be read says so too: PostgreSQL may still take batches."""
@@ -158,7 +163,7 @@ class Spool:
         if magic not in (_MAGIC, _MAGIC_OF_SENDERS) or len(said) != length or zlib.crc32(said) != checksum:
             raise TornBatch(path.name)
         try:
-            batch = msgspec.json.decode(said, type=_Batch)
+            batch = msgspec.json.decode(said, type=_Body)
         except (msgspec.DecodeError, UnicodeDecodeError):
             raise TornBatch(path.name) from None
         if batch.sender is not None:

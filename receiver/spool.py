@@ -37,7 +37,7 @@ import struct
 import uuid
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
@@ -70,20 +70,12 @@ class _Batch(msgspec.Struct, array_like=True):
     entries: list[_Kept]
 
 
-class _Body(_Batch):
-    """The same of another sender's delivery."""
+class SealedBody(msgspec.Struct, array_like=True, frozen=True):
+    """Another sender's delivery, as it waits, and what its file says."""
 
-    sender: str | None = None
-    sealed: bytes = b""
-
-
-@dataclass(frozen=True, slots=True)
-class SealedBody:
-    """Another sender's delivery, as it waits."""
-
-    sender: str
-    sealed: bytes = field(repr=False)
     received_at: dt.datetime
+    sender: str
+    sealed: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +122,7 @@ class Spool:
         Raises:
             Unspoolable: the disk does not take it. Nothing half-written is left.
         """
-        self._put(_MAGIC_OF_SENDERS, _Body(received_at, [], sender, sealed))
+        self._put(_MAGIC_OF_SENDERS, SealedBody(received_at, sender, sealed))
 
     def is_empty(self) -> bool:
         """Whether nothing waits. A directory that cannot be read says so too: PostgreSQL may still take batches."""
@@ -163,11 +155,11 @@ class Spool:
         if magic not in (_MAGIC, _MAGIC_OF_SENDERS) or len(said) != length or zlib.crc32(said) != checksum:
             raise TornBatch(path.name)
         try:
-            batch = msgspec.json.decode(said, type=_Body)
+            if magic == _MAGIC_OF_SENDERS:
+                return msgspec.json.decode(said, type=SealedBody)
+            batch = msgspec.json.decode(said, type=_Batch)
         except (msgspec.DecodeError, UnicodeDecodeError):
             raise TornBatch(path.name) from None
-        if batch.sender is not None:
-            return SealedBody(batch.sender, batch.sealed, batch.received_at)
         return [replace(Entry(*kept), received_at=batch.received_at) for kept in batch.entries]
 
     def remove(self, batches: Iterable[Path]) -> None:
@@ -242,7 +234,7 @@ class Spool:
             return False
         return True
 
-    def _put(self, magic: bytes, batch: _Batch) -> None:
+    def _put(self, magic: bytes, batch: _Batch | SealedBody) -> None:
         said = msgspec.json.encode(batch)
         try:
             self._write(_HEAD.pack(magic, len(said), zlib.crc32(said)) + said)

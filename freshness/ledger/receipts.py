@@ -53,7 +53,7 @@ JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = 'mlm_webhook_receipts'
 
 _STRAYS = "SELECT EXISTS (SELECT FROM mlm_webhook_receipts_default)"
 
-_NEWEST = "SELECT max(received_at) FROM mlm_webhook_receipts"
+_NEWEST = "SELECT max(received_at) FROM mlm_webhook_receipts WHERE sender = 'mlm'"
 
 _UNSERVED = "(order_number IS NOT NULL AND served_at IS NULL OR outcome = 'waiting')"
 
@@ -166,7 +166,7 @@ def weeks(conn: Connection) -> Weeks:
 
 
 def newest_at(conn: Connection) -> dt.datetime | None:
-    """When the newest entry was received; None if none ever was."""
+    """When MLM's newest entry was received; None if none ever was."""
     newest: dt.datetime | None = conn.exec_driver_sql(_NEWEST).scalar()
     return newest
 

@@ -122,6 +122,9 @@ TRANSFER: dict[str, tuple[str, Read]] = {
     "cancel_reason": ("cancel_reason", text),
 }
 
+#: So much of a file's name takes part in its key.
+_OF_A_NAME = 100
+
 #: What an event is timed by itself. An inspection's appointment is none, nor is `created_at`, which is the order's.
 OWN_TIME = {
     "ordering::workflow::order_workflow::assignment_accepted": "assignment_accepted_at",
@@ -190,7 +193,7 @@ def file_row(said: Any, order_id: str | None, note_id: str | None = None) -> Row
     resource = resource if isinstance(resource, dict) else said
     row = read(said, _FILE)[0] | {k: v for k, v in read(resource, _RESOURCE)[0].items() if v is not None}
     ids = (said.get("file_id"), resource.get("key"), resource.get("checksum"), row.get("file_type"))
-    named = [first(one(label, each) for each in ids), one(label, row.get("filename"))]
+    named = [first(one(label, each) for each in ids), (row.get("filename") or "").strip()[:_OF_A_NAME]]
     key = " ".join(each for each in named if each)
     return {**row, "order_id": order_id, "file_key": key, "note_id": note_id} if key else None
 

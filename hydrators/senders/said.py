@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Mapping
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 from typing import Any
 
-#: What names something is no longer than this, or it is no name: an index takes it.
-LONGEST = 500
+#: What names something is no longer than this, or it is no name: an index takes two, of four bytes each character.
+LONGEST = 255
 _UNFIT = re.compile(r"[\x00\ud800-\udfff]")
 _MONEY = re.compile(r"[+-]?\$?\d[\d,]*(\.\d+)?", re.ASCII)
 _CENT, _BELOW_MONEY = Decimal("0.01"), Decimal(10) ** 12

@@ -92,8 +92,10 @@ class Sender:
             said = _decoder.decode(as_json(body))
             if _LONG_NUMBER.search(body):
                 said = _without_long_numbers(said)
-        except (UnicodeDecodeError, msgspec.DecodeError):
+        except UnicodeDecodeError:
             raise NotJson("a text that is not UTF-8") from None
+        except (msgspec.DecodeError, ValueError):  # Python's own limit, of 4,300 digits
+            raise UnknownForm("a whole number that is longer than any") from None
         if not isinstance(said, (dict, list)):
             raise UnknownForm("neither an object nor a list of objects")
         found = [sent for each in (said if isinstance(said, list) else [said]) for sent in self._of(each, at)]

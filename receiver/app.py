@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 import anyio.to_thread
 from redis.asyncio import Redis
@@ -16,6 +16,7 @@ from starlette.routing import BaseRoute, Route, Router
 from starlette.types import Receive, Scope, Send
 
 from freshness.bell import Bell
+from freshness.field_keys import FieldKeys
 from freshness.rules import Rules
 from freshness.settings import Settings
 
@@ -29,7 +30,11 @@ from .intake import Intake
 from .openapi import document
 from .portal import Portal
 from .problems import Shield
+from .reception import Reception
 from .refusals import Refusals
+from .senders import SENDERS, Declare
+from .senders.sender import Sender
+from .sending import SendersIntake, Sending
 from .spool import Spool
 from .webhook import Webhook
 
@@ -43,30 +48,38 @@ def make_app(
     redis_url: str | None = None,
     threads: int = 16,
     more_routes: tuple[BaseRoute, ...] = (),
+    senders: tuple[Declare, ...] = SENDERS,
 ) -> App:
     """The receiver as an ASGI app.
 
     `threads` requests are at the database at once, so the engine's pool should hold as many; more wait their turn.
     `redis_url` is where announcements ring; without it, or with it away, event streams look every 2 s. `more_routes`
-    is where whoever composes adds what is not the receiver's own.
+    is where whoever composes adds what is not the receiver's own. `senders` are those that deliver beside MLM.
 
     Raises:
-        SettingError: SPOOL_DIR is set, and is no place to write to.
+        SettingError: SPOOL_DIR is set, and is no place to write to; or a sender is configured without FIELD_KEYS.
     """
     desk = Desk(engine, rules, bell)
     spool = Spool(settings.spool_dir) if settings.spool_dir else None
+    told = [declare(settings) for declare in senders]
+    if any(sender.proof for sender in told):
+        settings.need("FIELD_KEYS")
+    reception = Reception(told, FieldKeys(settings.field_keys)) if settings.field_keys else None
     intake = Intake(desk, spool)
-    drain = Drain(spool, desk) if spool else None
+    taking = SendersIntake(desk, spool, reception) if reception else None
+    drain = Drain(spool, desk, reception) if spool else None
+    refusals = Refusals(engine)
     redis = _redis(redis_url)
     hub = Hub(engine, redis)
     mlm = Door.of(settings.mlm_webhook_token, settings.mlm_webhook_networks, settings.trusted_proxies)
     portal = Door.of(settings.portal_api_token)
     routes: list[BaseRoute] = [
-        *Webhook(mlm, intake, settings.mlm_webhook_keys, Refusals(engine)).routes(),
+        *Webhook(mlm, intake, settings.mlm_webhook_keys, refusals).routes(),
+        *(route for sender in told for route in Sending(sender, taking, mlm, refusals).routes()),
         *Portal(portal, desk).routes(),
         *Events(portal, desk, hub).routes(),
         *Health(engine, redis, spool).routes(),
-        Route("/openapi.json", _openapi, methods=["GET"]),
+        Route("/openapi.json", _openapi(told), methods=["GET"]),
         *more_routes,
     ]
 
@@ -101,8 +114,11 @@ class App:
             end()
 
 
-async def _openapi(_: Request) -> Response:
-    return JSONResponse(document())
+def _openapi(senders: Sequence[Sender]) -> Callable[[Request], Awaitable[Response]]:
+    async def get(_: Request) -> Response:
+        return JSONResponse(document(senders))
+
+    return get
 
 
 def _redis(url: str | None) -> Redis | None:

@@ -33,11 +33,16 @@ REST = 9.0
 
 Begin = Callable[[], AbstractContextManager[Connection]]
 
+# Whoever waits for its subject's beginning needs its body then.
+_BODY_WAITS = """
+EXISTS (SELECT FROM mlm_webhook_receipts r WHERE r.body_id = sender_bodies.id AND r.outcome = 'waiting')
+"""
+
 # By place on the disk, found in the order of time: no chunk looks again through what the one before has deleted.
-_RECEIPTS = """
+_RECEIVED = """
 WITH gone AS (
     DELETE FROM {part} WHERE ctid = ANY(ARRAY(
-        SELECT ctid FROM {part} WHERE received_at >= %(since)s AND received_at < %(before)s AND NOT ({unserved})
+        SELECT ctid FROM {part} WHERE received_at >= %(since)s AND received_at < %(before)s AND NOT ({kept})
         ORDER BY received_at LIMIT %(limit)s
     )) RETURNING received_at
 )
@@ -96,6 +101,7 @@ class Pruned:
     refused_deliveries: int
     bodies: int
     backstop_runs: int
+    sender_bodies: int
 
 
 def prune(begin: Begin, older_than: dt.timedelta, *, whole_weeks: bool = False) -> Pruned:
@@ -119,6 +125,7 @@ def prune(begin: Begin, older_than: dt.timedelta, *, whole_weeks: bool = False) 
         refused_deliveries=_trail(begin, "refused_deliveries", "at", before),
         bodies=_at_once(begin, _BODIES, max(before, now - BODIES_KEPT)),
         backstop_runs=_at_once(begin, _BACKSTOP_RUNS, before),
+        sender_bodies=_by_row(begin, "sender_bodies", before, _BODY_WAITS),
     )
 
 
@@ -162,9 +169,9 @@ def _parts(begin: Begin, before: dt.datetime, whole_weeks: bool) -> list[str]:
     return [DEFAULT] if whole_weeks else [DEFAULT, *partly]
 
 
-def _by_row(begin: Begin, part: str, before: dt.datetime) -> int:
-    """Delete the old receipts of one partition; how many they were."""
-    query = _RECEIPTS.format(part=part, unserved=UNSERVED)
+def _by_row(begin: Begin, part: str, before: dt.datetime, kept: str = UNSERVED) -> int:
+    """Delete the old receipts of one partition, or other senders' old bodies; how many they were."""
+    query = _RECEIVED.format(part=part, kept=kept)
     since: dt.datetime | str = "-infinity"
     deleted = 0
     while True:

@@ -25,7 +25,8 @@ WHERE file_id = %(file_id)s AND order_number <= %(served)s AND served_at IS NULL
 
 _COLUMNS = (
     "id, received_at, reference_number, loan_number, loan_id, lead_id, event_type, outcome, reason, last_modified_at, "
-    "last_modified_text, mark_before, order_number, served_at, data_updated_at, rows_changed, replay_of"
+    "last_modified_text, mark_before, order_number, served_at, data_updated_at, rows_changed, replay_of, sender, "
+    "subject, subject_id"
 )
 
 #: What each filter asks of a receipt. By file it is found among the file's, and among those of files we do not have.
@@ -37,6 +38,8 @@ _ASKS = {
     "event": "lower(event_type) = lower(%(event)s)",
     "since": "received_at >= %(since)s",
     "until": "received_at < %(until)s",
+    "sender": "sender = %(sender)s",
+    "subject": "subject = %(subject)s",
     "unserved": UNSERVED,
 }
 
@@ -46,7 +49,7 @@ SELECT {_COLUMNS} FROM mlm_webhook_receipts WHERE {{asked}} ORDER BY received_at
 
 _BY_ID = f"SELECT {_COLUMNS} FROM mlm_webhook_receipts WHERE id = ANY(%(ids)s) ORDER BY received_at, id"  # noqa: S608
 
-_NEWEST = "SELECT max(received_at) FROM mlm_webhook_receipts"
+_NEWEST = "SELECT max(received_at) FROM mlm_webhook_receipts WHERE sender = 'mlm'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,8 @@ class Filter:
     event: str | None = None
     since: dt.datetime | None = None
     until: dt.datetime | None = None
+    sender: str | None = None
+    subject: str | None = None
     unserved: bool = False
     limit: int | None = 50
 
@@ -95,6 +100,6 @@ def by_id(conn: Connection, ids: Sequence[int]) -> list[dict[str, Any]]:
 
 
 def newest_at(conn: Connection) -> dt.datetime | None:
-    """When the newest entry was received; None if none ever was."""
+    """When MLM's newest entry was received; None if none ever was."""
     newest: dt.datetime | None = conn.exec_driver_sql(_NEWEST).scalar()
     return newest

@@ -32,8 +32,8 @@ WHERE i.inhparent = '{TABLE}'::regclass AND NOT i.inhdetachpending ORDER BY c.re
 
 _STRAYS = f"SELECT EXISTS (SELECT FROM {DEFAULT} WHERE received_at >= %(since)s)"  # noqa: S608
 
-#: A receipt that says why a file is stale.
-UNSERVED = "order_number IS NOT NULL AND served_at IS NULL"
+#: A receipt that says why a file is stale, or an entry of another sender's that waits for its subject's beginning.
+UNSERVED = "(order_number IS NOT NULL AND served_at IS NULL OR outcome = 'waiting')"
 
 #: So many unserved receipts of a week are moved to the default partition when it is dropped; with more it stays whole.
 MOST_MOVED = 1_000

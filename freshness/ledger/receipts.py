@@ -41,6 +41,8 @@ ORDER BY received_at DESC, id DESC LIMIT %(limit)s
 
 _BY_ID = f"SELECT {_COLUMNS} FROM mlm_webhook_receipts WHERE id = ANY(%(ids)s) ORDER BY received_at, id"  # noqa: S608
 
+_AT = f"SELECT {_COLUMNS} FROM mlm_webhook_receipts WHERE received_at = %(at)s AND id = %(id)s"  # noqa: S608
+
 _MAKE_WEEK = "SELECT mlm_make_receipt_weeks((mlm_now() AT TIME ZONE 'UTC')::date + %(days)s::int, 1)"
 
 _PARTITIONS = """
@@ -134,6 +136,12 @@ def listed(conn: Connection, wanted: Filter) -> list[dict[str, Any]]:
 def by_id(conn: Connection, ids: Sequence[int]) -> list[dict[str, Any]]:
     """The receipts with these ids, oldest first. It looks through every week: there is no index on the id alone."""
     return [dict(row) for row in conn.exec_driver_sql(_BY_ID, {"ids": list(ids)}).mappings()]
+
+
+def at(conn: Connection, received_at: dt.datetime, receipt_id: int) -> dict[str, Any] | None:
+    """The receipt with this id, by the key of its row."""
+    row = conn.exec_driver_sql(_AT, {"at": received_at, "id": receipt_id}).mappings().one_or_none()
+    return dict(row) if row else None
 
 
 def make_weeks_ahead(conn: Connection, weeks: int = 5) -> int:

@@ -28,6 +28,26 @@ class WebhookReceipt(Base):
             "order_number",
             postgresql_where=text("served_at IS NULL AND order_number IS NOT NULL"),
         ),
+        # For the console; what each costs the receiver: migration 0007.
+        Index(
+            "ix_mlm_webhook_receipts_stray_reference",
+            "reference_number",
+            "received_at",
+            postgresql_where=text("file_id IS NULL"),
+        ),
+        Index(
+            "ix_mlm_webhook_receipts_stray_number",
+            "loan_number",
+            "received_at",
+            postgresql_where=text("file_id IS NULL"),
+        ),
+        Index(
+            "ix_mlm_webhook_receipts_rare",
+            "outcome",
+            "received_at",
+            "id",
+            postgresql_where=text("outcome IN ('unknown_file', 'unsupported_event', 'malformed')"),
+        ),
         {"postgresql_partition_by": "RANGE (received_at)"},
     )
 

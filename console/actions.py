@@ -24,7 +24,7 @@ _COLUMNS = "id, at, who, what, on_what, wanted, reached, result, moved_at, mlm_n
 
 _LIST = f"""
 SELECT {_COLUMNS} FROM console_actions
-WHERE (%(before)s::bigint IS NULL OR id < %(before)s) AND (%(who)s::text IS NULL OR who = %(who)s)
+WHERE id < coalesce(%(before)s::bigint, 9223372036854775807) AND (%(who)s::text IS NULL OR who = %(who)s)
 ORDER BY id DESC LIMIT %(limit)s
 """  # noqa: S608 - column names of ours
 

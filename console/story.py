@@ -93,7 +93,7 @@ def tell(status: FileStatus, story: Story, living_workers: int, calibrated: bool
     console.print()
     console.print(_concerns(status))
     for each in status.concerns:
-        if each.last_error and each.state != "fresh":
+        if each.last_error and each.state != "fresh" and not each.why:
             console.print(Text(f"{each.concern}: {cell(each.last_error)}{_ago(status, each.last_error_at)}"))
     sections = {
         "Orders": (_order, story["orders"]),
@@ -115,7 +115,8 @@ def _why(status: FileStatus) -> Iterable[str]:
     reasons: dict[str, list[str]] = {}
     for each in status.concerns:
         if each.why:
-            reasons.setdefault(each.why, []).append(each.concern)
+            why = f"{each.why} ({cell(each.last_error)})" if each.last_error else f"{each.why}"
+            reasons.setdefault(why, []).append(each.concern)
     return [f"Why: {', '.join(concerns)}: {why}." for why, concerns in reasons.items()]
 
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from importlib.resources import files
 
-import structlog
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.applications import Starlette
@@ -32,8 +30,6 @@ from .queues import Queues
 from .receipts import Receipts
 from .refused import RefusedDeliveries
 from .sign_in import SignIn
-
-log = structlog.get_logger(__name__)
 
 #: The salt of CONSOLE_PASSWORD's hash, which stays in memory: the same in all processes, so that a session is too.
 _SALT = b"CONSOLE_PASSWORD"
@@ -118,7 +114,8 @@ class Headers:
 
 
 class _Apology:
-    """What goes wrong, as a page. Nothing of our insides is on it, and no message of a library's."""
+    """What goes wrong, as a page. Nothing of our insides is on it, and no message of a library's: what nobody expected
+    the receiver logs, by its type and place."""
 
     def __init__(self, kit: Kit) -> None:
         self._kit = kit
@@ -126,10 +123,6 @@ class _Apology:
     async def answer(self, request: Request, error: Exception) -> Response:
         """The page."""
         status, said = _told(error)
-        if status == HTTPStatus.INTERNAL_SERVER_ERROR:
-            frames = traceback.extract_tb(error.__traceback__)[-4:]
-            at = [f"{frame.filename.rsplit('/', 1)[-1]}:{frame.lineno}" for frame in frames]
-            log.error("console.failed", error=type(error).__name__, at=at)
         title = HTTPStatus(status).phrase
         return self._kit.page(request, "error.html", None, status, title=title, said=said)
 
@@ -152,7 +145,7 @@ def _told(error: Exception) -> tuple[int, str]:
         case OperationalError() | InterfaceError() | PoolTimeout():
             return 503, "PostgreSQL cannot be reached, or has no time for this page. Batches go on as SPOOL_DIR says."
         case _:
-            return 500, "Something went wrong on our side. The log names the place."
+            return 500, "Something went wrong on our side. The receiver's log names the place."
 
 
 async def _to_overview(_: Request) -> Response:

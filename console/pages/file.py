@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import quote
 
+from sqlalchemy import Connection
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
@@ -16,6 +17,7 @@ from starlette.routing import Route
 from freshness.errors import UnknownFile
 from freshness.ledger import calibration, files, shelves, status, workers
 from freshness.ledger.files import FileRef, Kind
+from freshness.ledger.orders import Placed
 
 from .. import actions, away, story
 from ..actions import What
@@ -44,11 +46,11 @@ class File:
         """The page. Parts of it bring themselves up to date."""
         ref, rules = request.path_params["ref"], self._kit.house.rules
 
-        def look(conn: Any) -> dict[str, Any]:
+        def look(conn: Connection) -> dict[str, Any]:
             said = status.freshness_of(conn, rules, ref)
             found = files.find_by_ref(conn, ref)
             return {
-                "status": said,
+                "file": said,
                 "trails": status.story_of(conn, ref, rows=TRAIL),
                 "number": shelves.loan_numbers(conn, [found.id]).get(ref) if found else None,
                 "living": workers.living(conn),
@@ -57,7 +59,7 @@ class File:
 
         shown = await self._kit.read(look)
         circuit, _ = await self._kit.in_thread(lambda: away.look(self._kit.house.settings))
-        said = shown["status"]
+        said = shown["file"]
         return self._kit.page(
             request, "file.html", visitor, became=story.what_became, rows_told=story.rows_told,
             lines=story.explained(said, shown.pop("living"), shown.pop("calibrated"), away.told(circuit)),
@@ -69,7 +71,7 @@ class File:
         """Order the file to be read again, now."""
         ref = request.path_params["ref"]
 
-        def order(conn: Any) -> Any:
+        def order(conn: Connection) -> Placed:
             found = files.find_by_ref(conn, ref)
             if found is None:
                 raise UnknownFile(None, ref)

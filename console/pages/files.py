@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import quote
 
+from sqlalchemy import Connection
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
@@ -35,7 +36,7 @@ class Files:
             raise Refused(400, "There is no such state.") from None
         after = asked.get("after") or None
 
-        def look(conn: Any) -> dict[str, Any]:
+        def look(conn: Connection) -> dict[str, Any]:
             try:
                 found = shelves.page(conn, shelf, after)
             except ValueError:
@@ -52,7 +53,7 @@ class Files:
         """To the file with this reference or loan number; or what comes near."""
         text = request.query_params.get("q", "").strip()[:100]
 
-        def look(conn: Any) -> tuple[str | None, list[str], list[str]]:
+        def look(conn: Connection) -> tuple[str | None, list[str], list[str]]:
             found = files.find_by_ref(conn, text)
             if found is None and text.upper() != text:
                 found = files.find_by_ref(conn, text.upper())
@@ -67,4 +68,4 @@ class Files:
         exact, same_number, near = await self._kit.read(look)
         if exact is not None:
             return RedirectResponse(f"{ROOT}/files/{quote(exact, safe='')}", 303)
-        return self._kit.page(request, "search.html", visitor, 404, text=text, same_number=same_number, near=near)
+        return self._kit.page(request, "search.html", visitor, text=text, same_number=same_number, near=near)

@@ -135,7 +135,7 @@ class Kit:
     def page(
         self, request: Request, template: str, visitor: Visitor | None, status: int = 200, **shown: Any
     ) -> HTMLResponse:
-        """A page from its template. `part` in the address asks for one block of it, for what updates by itself."""
+        """A page from its template; of one that htmx asks for into an element, the block of that name, if there is one."""
         context = {
             "visitor": visitor,
             "path": request.url.path,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import redis
+from sqlalchemy import Connection
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -89,7 +90,7 @@ class Overview:
         )
 
 
-def _look(conn: Any, house: House, window: dt.timedelta) -> dict[str, Any]:
+def _look(conn: Connection, house: House, window: dt.timedelta) -> dict[str, Any]:
     beat = pulse.pulse(conn, window)
     refused, refused_at = deliveries.refused_since(conn, beat.until - window)
     processes = workers.heard_of(conn)

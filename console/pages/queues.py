@@ -8,6 +8,7 @@ from typing import Any
 
 import redis
 import structlog
+from sqlalchemy import Connection
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
@@ -54,7 +55,7 @@ class Queues:
         """The page; its numbers bring themselves up to date."""
         rules = self._kit.house.rules
 
-        def look(conn: Any) -> dict[str, Any]:
+        def look(conn: Connection) -> dict[str, Any]:
             beat = pulse.pulse(conn, DRAIN, steps=5)
             return {
                 "behind": backlog.backlog(conn, rules, AMONG),
@@ -114,7 +115,7 @@ class Queues:
         refs = await self._kit.read(lambda conn: shelves.references(conn, ids))
         return self._kit.page(request, "bells.html", visitor, queue=name, peeked=found, refs=refs)
 
-    def _find(self, conn: Any, wanted: Filter) -> list[GivenUp]:
+    def _find(self, conn: Connection, wanted: Filter) -> list[GivenUp]:
         return given_up.listed(conn, self._kit.house.rules, wanted)
 
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
+from sqlalchemy import Connection
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
@@ -25,7 +26,7 @@ from .kit import ROOT, Form, Kit, Refused
 from .sessions import Visitor
 
 OUTCOMES = [each.value for each in Outcome]
-SPANS = {"1h": 3600, "24h": 86_400, "7d": 7 * 86_400, "30d": 30 * 86_400, "all": None}
+SPANS = {"all": None, "1h": 3600, "24h": 86_400, "7d": 7 * 86_400, "30d": 30 * 86_400}
 SLOWER = {"1": "1 s", "10": "10 s", "60": "1 min", "600": "10 min", "3600": "1 h"}
 EXPORT_PAGE = 2_000
 
@@ -66,7 +67,7 @@ class Receipts:
         """One receipt: what was decided of it and what came of it."""
         place = _place(request)
 
-        def look(conn: Any) -> dict[str, Any]:
+        def look(conn: Connection) -> dict[str, Any]:
             receipt = browsing.one(conn, place)
             if receipt is None:
                 raise Refused(404, "There is no such receipt. Old ones are pruned.")
@@ -134,7 +135,7 @@ def wanted_of(asked: Any) -> Wanted:
     Raises:
         Refused: one of them cannot be understood.
     """
-    span = asked.get("span") or "24h"
+    span = asked.get("span") or "all"
     if span not in SPANS:
         raise Refused(400, "This length of time is none of those to choose from.")
     outcome = asked.get("outcome") or None
@@ -143,7 +144,7 @@ def wanted_of(asked: Any) -> Wanted:
     search = (asked.get("search") or "").strip()[:100] or None
     since, until = _moment(asked.get("since")), _moment(asked.get("until"))
     length = SPANS[span]
-    if since is None and length is not None and not (search and not asked.get("span")):
+    if since is None and length is not None:
         since = (until or dt.datetime.now(dt.UTC)) - dt.timedelta(seconds=length)
     slower = asked.get("slower") or None
     if slower is not None and slower not in SLOWER:

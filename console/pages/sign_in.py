@@ -90,7 +90,7 @@ class SignIn:
         before = request.cookies.get(BEFORE) or secrets.token_urlsafe(16)
         back = _back(request.query_params.get("next"))
         answer = self._kit.page(
-            request, "sign_in.html", None, status, said=said, back=back, token=sessions.csrf_of(before)
+            request, "sign_in.html", None, status, said=said, back=back, form_token=sessions.csrf_of(before)
         )
         answer.headers.update(headers or {})
         answer.set_cookie(BEFORE, before, path=ROOT, secure=is_secure(request), httponly=True, samesite="strict")

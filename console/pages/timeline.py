@@ -18,8 +18,11 @@ from freshness.guard import Outcome
 from ..cells import span
 
 #: A pause longer than this breaks the axis.
-BREAK = dt.timedelta(seconds=30)
-MOST_BURSTS = 4
+BREAK = dt.timedelta(seconds=10)
+MOST_BURSTS = 5
+
+#: So wide that its time stands below it.
+LEAST_WIDTH = 118
 
 LANES = ("webhooks", "echoes", "own writes", "captures", "orders", "slices")
 
@@ -98,12 +101,12 @@ class _Scale:
     """Where a moment of a burst stands. Each burst has a share of the width by how much happened in it."""
 
     def __init__(self, bursts: Sequence[_Burst], now: dt.datetime) -> None:
-        room = WIDTH - LEFT - RIGHT - GAP * len(bursts)
+        room = WIDTH - LEFT - RIGHT - (GAP + LEAST_WIDTH) * len(bursts)
         weights = [2 + min(len(burst.marks), 24) for burst in bursts]
         self.places: list[tuple[_Burst, float, float]] = []
         x = float(LEFT)
         for burst, weight in zip(bursts, weights, strict=True):
-            width = room * weight / sum(weights)
+            width = LEAST_WIDTH + room * weight / sum(weights)
             self.places.append((burst, x, width))
             x += width + GAP
 

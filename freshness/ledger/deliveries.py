@@ -45,7 +45,7 @@ ON CONFLICT (minute, address, status) WHERE is_rest DO UPDATE SET count = refuse
 
 _LAST = """
 SELECT id, at, path, address, status, reason, content_length, content_type, fault_position, keys, count
-FROM refused_deliveries WHERE %(before)s::bigint IS NULL OR id < %(before)s ORDER BY id DESC LIMIT %(limit)s
+FROM refused_deliveries WHERE id < coalesce(%(before)s::bigint, 9223372036854775807) ORDER BY id DESC LIMIT %(limit)s
 """
 
 

@@ -41,15 +41,15 @@ class Files:
 
 # The longest stale first: what its place is told by is the time of the order, and the id.
 _STALE = """
-WITH some AS MATERIALIZED (
+WITH behind AS MATERIALIZED (
     SELECT id, served FROM file_freshness WHERE served < ordered ORDER BY id LIMIT %(most)s + 1
 ), aged AS (
     SELECT s.id, coalesce((extract(epoch FROM o.placed_at) * 1000000)::bigint, 0) AS at
-    FROM some s LEFT JOIN refresh_orders o ON o.file_id = s.id AND o.number = s.served + 1
+    FROM behind s LEFT JOIN refresh_orders o ON o.file_id = s.id AND o.number = s.served + 1
 )
-SELECT id, at || '.' || id AS place, (SELECT count(*) FROM some) AS looked FROM aged
+SELECT id, at || '.' || id AS place, (SELECT count(*) FROM behind) AS looked FROM aged
 WHERE %(after)s::text IS NULL
-   OR (at, id) > (split_part(%(after)s, '.', 1)::bigint, split_part(%(after)s, '.', 2)::bigint)
+   OR (at, id) > (split_part(%(after)s::text, '.', 1)::bigint, split_part(%(after)s::text, '.', 2)::bigint)
 ORDER BY at, id LIMIT %(limit)s
 """
 
@@ -65,10 +65,9 @@ ORDER BY c.file_id LIMIT %(limit)s
 _UNCONFIRMED = """
 SELECT id, (extract(epoch FROM confirm_at) * 1000000)::bigint || '.' || id AS place, 0 AS looked
 FROM file_freshness
-WHERE confirm_at IS NOT NULL AND served >= ordered AND (
-    %(after)s::text IS NULL OR (confirm_at, id) > (
-        'epoch'::timestamptz + split_part(%(after)s, '.', 1)::bigint * interval '1 microsecond',
-        split_part(%(after)s, '.', 2)::bigint))
+WHERE confirm_at IS NOT NULL AND served >= ordered AND (confirm_at, id) > (
+    coalesce('epoch'::timestamptz + split_part(%(after)s::text, '.', 1)::bigint * interval '1 microsecond', '-infinity'),
+    coalesce(split_part(%(after)s::text, '.', 2)::bigint, 0))
 ORDER BY confirm_at, id LIMIT %(limit)s
 """
 
@@ -78,7 +77,7 @@ WHERE {condition} AND id > coalesce(%(after)s::bigint, 0) ORDER BY id LIMIT %(li
 """
 
 _ALL = """
-SELECT id, ref AS place, 0 AS looked FROM file_freshness WHERE %(after)s::text IS NULL OR ref > %(after)s
+SELECT id, ref AS place, 0 AS looked FROM file_freshness WHERE ref > coalesce(%(after)s::text, '')
 ORDER BY ref LIMIT %(limit)s
 """
 

@@ -32,6 +32,7 @@ WRONG = {
     "MLM_TIMEOUT": "5,30",
     "FIELD_KEYS": "hidden-word",
     "MLM_WEBHOOK_KEYS": "event",
+    "CONSOLE_USERS": "ann:operator:hidden-word",
     "MLM_IMPORT_UNKNOWN": "perhaps",
     "PORT": "65536",
 }

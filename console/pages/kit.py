@@ -135,7 +135,7 @@ class Kit:
     def page(
         self, request: Request, template: str, visitor: Visitor | None, status: int = 200, **shown: Any
     ) -> HTMLResponse:
-        """A page from its template; of one that htmx asks for into an element, the block of that name, if there is one."""
+        """A page from its template; of one that htmx asks for into an element, the block of that name if it has one."""
         context = {
             "visitor": visitor,
             "path": request.url.path,

@@ -66,7 +66,8 @@ _UNCONFIRMED = """
 SELECT id, (extract(epoch FROM confirm_at) * 1000000)::bigint || '.' || id AS place, 0 AS looked
 FROM file_freshness
 WHERE confirm_at IS NOT NULL AND served >= ordered AND (confirm_at, id) > (
-    coalesce('epoch'::timestamptz + split_part(%(after)s::text, '.', 1)::bigint * interval '1 microsecond', '-infinity'),
+    coalesce('epoch'::timestamptz + split_part(%(after)s::text, '.', 1)::bigint * interval '1 microsecond',
+             '-infinity'),
     coalesce(split_part(%(after)s::text, '.', 2)::bigint, 0))
 ORDER BY confirm_at, id LIMIT %(limit)s
 """

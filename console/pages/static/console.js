@@ -25,10 +25,10 @@
     const picked = String(getSelection());
     if (document.hidden || part.contains(document.activeElement) || picked) event.preventDefault();
   });
-  const lost = (is) => { const said = document.getElementById("lost"); if (said) said.hidden = !is; };
-  document.addEventListener("htmx:sendError", () => lost(true));
-  document.addEventListener("htmx:responseError", () => lost(true));
-  document.addEventListener("htmx:afterOnLoad", () => lost(false));
+  document.addEventListener("htmx:afterRequest", (event) => {
+    const part = event.detail.elt;
+    if (part.classList.contains("live")) document.getElementById("lost").hidden = event.detail.successful;
+  });
   document.addEventListener("submit", (event) => {
     const said = event.target.dataset && event.target.dataset.sure;
     if (said && !confirm(said)) event.preventDefault();

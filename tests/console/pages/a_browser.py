@@ -47,7 +47,9 @@ class Browser:
     def button(self, text: str) -> Any:
         from selenium.webdriver.common.by import By
 
-        return self.driver.find_element(By.XPATH, f"//main//*[self::button or self::a][starts-with(normalize-space(), '{text}')]")
+        return self.driver.find_element(
+            By.XPATH, f"//main//*[self::button or self::a][starts-with(normalize-space(), '{text}')]"
+        )
 
     def text(self) -> str:
         return str(self.find("body").text)

@@ -30,7 +30,9 @@ def walk(engine: sa.Engine, wanted: Wanted, limit: int, look: int = 1000) -> lis
             return found
 
 
-@pytest.mark.parametrize("wanted", [Wanted(), Wanted(search="R000001"), Wanted(outcome="unknown_file"), Wanted(event="modified")])
+@pytest.mark.parametrize(
+    "wanted", [Wanted(), Wanted(search="R000001"), Wanted(outcome="unknown_file"), Wanted(event="modified")]
+)
 @pytest.mark.parametrize("limit", [1, 3, 50])
 def test_pages_in_turn_are_the_whole_list_newest_first(engine: sa.Engine, wanted: Wanted, limit: int) -> None:
     stale(engine, "R000001", "R000002")
@@ -64,7 +66,10 @@ def test_a_search_finds_a_file_by_reference_and_by_loan_number_and_what_no_file_
     receive(engine, entry("NOBODY", NEWER))
     with engine.begin() as conn:
         conn.exec_driver_sql("UPDATE loans SET mlm_loan_number = 'L77' WHERE mlm_reference_number = 'R000001'")
-    refs = {s: [r["reference_number"] for r in page(engine, Wanted(search=s)).receipts] for s in ("R000001", "L77", "NOBODY")}
+    refs = {
+        s: [r["reference_number"] for r in page(engine, Wanted(search=s)).receipts]
+        for s in ("R000001", "L77", "NOBODY")
+    }
     assert refs == {"R000001": ["R000001"], "L77": ["R000001"], "NOBODY": ["NOBODY"]}
 
 
@@ -101,7 +106,14 @@ def test_every_shelf_is_walked_without_a_gap(engine: sa.Engine, shelf: Shelf) ->
             after = part.next
             if after is None:
                 break
-    sizes = {Shelf.STALE: 4, Shelf.GIVEN_UP: 3, Shelf.UNCONFIRMED: 0, Shelf.UNSTAMPED: 2, Shelf.DELETED: 1, Shelf.ALL: 4}
+    sizes = {
+        Shelf.STALE: 4,
+        Shelf.GIVEN_UP: 3,
+        Shelf.UNCONFIRMED: 0,
+        Shelf.UNSTAMPED: 2,
+        Shelf.DELETED: 1,
+        Shelf.ALL: 4,
+    }
     assert (len(found), found) == (sizes[shelf], list(whole))
 
 

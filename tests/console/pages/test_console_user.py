@@ -47,7 +47,9 @@ def test_two_hashes_of_one_password_differ_and_both_hold() -> None:
     assert all(passwords.matches("x", kept) and not passwords.matches("y", kept) for kept in (one, other))
 
 
-@pytest.mark.parametrize("kept", ["", "x", "scrypt.14.8.1.AAAA.AAAA", "scrypt.40.8.1.AAAAAAAAAAAAAAAA." + "A" * 43, "bcrypt.1.1.1.A.A"])
+@pytest.mark.parametrize(
+    "kept", ["", "x", "scrypt.14.8.1.AAAA.AAAA", "scrypt.40.8.1.AAAAAAAAAAAAAAAA." + "A" * 43, "bcrypt.1.1.1.A.A"]
+)
 def test_what_is_no_hash_of_ours_or_would_cost_the_machine_is_refused(kept: str) -> None:
     with pytest.raises(ValueError, match="no hash of a password"):
         passwords.read(kept)

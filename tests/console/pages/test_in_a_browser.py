@@ -52,7 +52,8 @@ WITH f AS (
     INSERT INTO refresh_orders (file_id, number, placed_at, due_at, cause)
     SELECT id, ordered, mlm_now() - interval '47 min', mlm_now() - interval '47 min', 'webhook, newer' FROM f
 ), others AS (
-    UPDATE file_concerns c SET served = f.ordered, landed = f.ordered FROM f WHERE c.file_id = f.id AND concern <> 'assets'
+    UPDATE file_concerns c SET served = f.ordered, landed = f.ordered FROM f
+    WHERE c.file_id = f.id AND c.concern <> 'assets'
 )
 UPDATE file_concerns c SET attempts = 8, tried_order = f.ordered, first_error_at = mlm_now() - interval '45 min',
     last_error_at = mlm_now() - interval '12 min', last_error = replace(%(error)s, '{ref}', f.ref)
@@ -220,7 +221,14 @@ def test_no_borrowers_data_is_on_any_page_in_redis_or_on_a_receipt(house: House)
     assert len(planted) > 100
     shown = dict(_pages(house))
     assert len(shown) > 100, "the walk must have come round"
-    trails = ("mlm_webhook_receipts", "refused_deliveries", "slice_runs", "refresh_orders", "console_actions", "own_writes")
+    trails = (
+        "mlm_webhook_receipts",
+        "refused_deliveries",
+        "slice_runs",
+        "refresh_orders",
+        "console_actions",
+        "own_writes",
+    )
     for table in trails:
         shown[table] = str(house.rows(f"SELECT * FROM {table}"))
     with redis.Redis.from_url(house.redis_url) as client:

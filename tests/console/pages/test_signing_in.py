@@ -8,7 +8,17 @@ from a_console import OPERATOR, PASSWORD, READER, TOKEN, USERS, Console, Person,
 from console.pages.attempts import OF_A_NAME, OF_AN_ADDRESS
 from freshness.passwords import hashed
 
-PAGES = ("/", "/receipts", "/refused", "/files", "/files/R000001", "/queues", "/queues/redrive", "/actions", "/search?q=R")
+PAGES = (
+    "/",
+    "/receipts",
+    "/refused",
+    "/files",
+    "/files/R000001",
+    "/queues",
+    "/queues/redrive",
+    "/actions",
+    "/search?q=R",
+)
 
 
 def test_without_people_the_console_is_not_there(engine: sa.Engine, environment: dict[str, str]) -> None:
@@ -29,14 +39,24 @@ def test_who_signs_in_comes_to_the_page_that_was_asked_for(web: Console) -> None
     nobody = web.nobody()
     door = nobody.get("/receipts?outcome=held").headers["location"]
     form = nobody.web.get(door)
-    fields = dict(name=READER, password=PASSWORD, token=TOKEN.findall(form.text)[0], next="/console/receipts?outcome=held")
+    fields = {
+        "name": READER,
+        "password": PASSWORD,
+        "token": TOKEN.findall(form.text)[0],
+        "next": "/console/receipts?outcome=held",
+    }
     answer = nobody.web.post("/console/sign-in", data=fields)
     assert (answer.status_code, answer.headers["location"]) == (303, "/console/receipts?outcome=held")
     assert nobody.get("/receipts").status_code == 200
 
 
 def test_the_door_leads_to_no_other_site(web: Console) -> None:
-    for way in ("https://elsewhere.example/console/", "//elsewhere.example/console/", "/\\elsewhere.example", "javascript:1"):
+    for way in (
+        "https://elsewhere.example/console/",
+        "//elsewhere.example/console/",
+        "/\\elsewhere.example",
+        "javascript:1",
+    ):
         nobody = web.nobody()
         token = TOKEN.findall(nobody.web.get("/console/sign-in").text)[0]
         fields = {"name": READER, "password": PASSWORD, "token": token, "next": way}

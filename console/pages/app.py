@@ -124,7 +124,8 @@ class _Apology:
         """The page."""
         status, said = _told(error)
         title = HTTPStatus(status).phrase
-        return self._kit.page(request, "error.html", None, status, title=title, said=said)
+        visitor = await self._kit.visitor(request) if status < HTTPStatus.INTERNAL_SERVER_ERROR else None
+        return self._kit.page(request, "error.html", visitor, status, title=title, said=said)
 
 
 def _told(error: Exception) -> tuple[int, str]:

@@ -108,8 +108,8 @@ def house() -> Iterator[House]:
             part = ("assets", "borrowers", "fees", "conditions")[number % 4]
             httpx.post(f"{house.sandbox}/api/files/R{number:06}/touch/{part}").raise_for_status()
         httpx.post(f"{house.url}/api/v1/loans/mlm/webhook", json=[], headers={"Authorization": "Bearer wrong"})
-        all_served = "SELECT FROM file_freshness HAVING count(*) = 25 AND bool_and(served >= ordered)"
-        changed = "SELECT FROM mlm_webhook_receipts WHERE rows_changed > 0 HAVING count(*) >= 20"
+        all_served = "SELECT 1 FROM file_freshness HAVING count(*) = 25 AND bool_and(served >= ordered)"
+        changed = "SELECT 1 FROM mlm_webhook_receipts WHERE rows_changed > 0 HAVING count(*) >= 20"
         until(lambda: house.rows(changed) and house.rows(all_served), within_s=60)
         house.rows(_DEAD, refs=list(GROUPED), error=ERROR)
         yield house
@@ -250,7 +250,7 @@ def test_a_newcomer_finds_the_dead_slice_and_redrives_it(window: Browser, house:
     window.find("main form button.go").click()
     window.until(lambda: window.path == "/console/queues")
     window.until(lambda: "1 of 1 files" in window.text())
-    query = "SELECT FROM file_freshness WHERE ref = %(ref)s AND served >= ordered"
+    query = "SELECT 1 FROM file_freshness WHERE ref = %(ref)s AND served >= ordered"
     until(lambda: house.rows(query, ref=DEAD), within_s=60)
     window.open(f"/console/files/{DEAD}")
     assert window.find("main h1 .badge").text == "fresh"

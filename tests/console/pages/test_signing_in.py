@@ -38,11 +38,11 @@ def test_every_page_sends_whoever_is_not_signed_in_to_the_door(web: Console) -> 
 def test_who_signs_in_comes_to_the_page_that_was_asked_for(web: Console) -> None:
     nobody = web.nobody()
     door = nobody.get("/receipts?outcome=held").headers["location"]
-    form = nobody.web.get(door)
+    token = TOKEN.findall(nobody.web.get(door).text)[0]
     fields = {
         "name": READER,
         "password": PASSWORD,
-        "token": TOKEN.findall(form.text)[0],
+        "token": token,
         "next": "/console/receipts?outcome=held",
     }
     answer = nobody.web.post("/console/sign-in", data=fields)

@@ -86,7 +86,14 @@ class Overview:
             shown["bells"] = await self._kit.in_thread(lambda: bells(self._kit.house))
             self._seen[window] = (time.monotonic() + SERVES_S, shown)
         return self._kit.page(
-            request, "overview.html", visitor, window=window, windows=list(WINDOWS), among=AMONG, **shown
+            request,
+            "overview.html",
+            visitor,
+            window=window,
+            windows=list(WINDOWS),
+            among=AMONG,
+            most=pulse.MOST,
+            **shown,
         )
 
 

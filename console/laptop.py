@@ -143,6 +143,8 @@ def _made_up(given: Settings, environ: Mapping[str, str], with_sandbox: bool) ->
             made_up["MLM_WEBHOOK_TOKEN"] = secrets.token_urlsafe(16)
     if not given.portal_api_token:
         made_up["PORTAL_API_TOKEN"] = secrets.token_urlsafe(16)
+    if not given.console_users and not given.console_password:
+        made_up["CONSOLE_PASSWORD"] = secrets.token_urlsafe(9)
     if not given.field_keys:
         made_up["FIELD_KEYS"] = key_at(kept_key(environ)) if given.database_url else _new_key()
     return made_up

@@ -13,10 +13,11 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
+from . import passwords
 from .errors import SettingError
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -39,6 +40,20 @@ class WebhookKeys:
     number: str = "loanNumber"
     reference: str = "referenceNumber"
     values: str = "values"
+
+
+@dataclass(frozen=True)
+class ConsoleUser:
+    """A person of the web console: a reader looks, an operator acts too. `hash` is a `passwords` hash."""
+
+    name: str
+    role: Literal["reader", "operator"]
+    hash: str = field(repr=False)
+
+    @property
+    def is_operator(self) -> bool:
+        """Whether they may change anything."""
+        return self.role == "operator"
 
 
 def _text(value: str) -> str:
@@ -190,6 +205,22 @@ def _header(value: str) -> str:
     return value
 
 
+def _console_users(value: str) -> tuple[ConsoleUser, ...]:
+    users = []
+    for number, entry in enumerate(_list(value.replace("\n", ",")), 1):
+        name, role, kept = (*entry.split(":", 2), "", "")[:3]
+        if not name or not name.isprintable() or len(name) > 60 or role not in ("reader", "operator"):
+            raise ValueError(f"entry {number} must be name:role:hash, with the role reader or operator")
+        try:
+            passwords.read(kept)
+        except ValueError as error:
+            raise ValueError(f"entry {number} has {error}") from None
+        users.append(ConsoleUser(name, cast(Literal["reader", "operator"], role), kept))
+    if len({user.name for user in users}) != len(users):
+        raise ValueError("the same name stands there twice")
+    return tuple(users)
+
+
 def _path(value: str) -> Path:
     return Path(value)
 
@@ -280,6 +311,17 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("MLM_RATE", "20", _number(0.01, 100_000), "calls to MLM a second, over all workers together"),
     Setting("MLM_TIMEOUT", "5,30,60", _timeouts, "seconds for connect, read, whole call"),
     Setting("PORTAL_API_TOKEN", "", _list, "bearer of portal code; unset: portal routes answer 404", secret=True),
+    Setting(
+        "CONSOLE_USERS",
+        "",
+        _console_users,
+        "people of the web console: name:role:hash, by comma or one a line, with the role reader or operator "
+        "(`freshness console-user NAME` makes an entry); unset: the console answers 404",
+        secret=True,
+    ),
+    Setting(
+        "CONSOLE_PASSWORD", None, _text, "short for one operator `admin` of the console with this password", secret=True
+    ),
     Setting(
         "FIELD_KEYS",
         "",
@@ -391,6 +433,8 @@ class Settings:
     mlm_rate: float
     mlm_timeout: Timeouts
     portal_api_token: tuple[str, ...] = field(repr=False)
+    console_users: tuple[ConsoleUser, ...] = field(repr=False)
+    console_password: str | None = field(repr=False)
     field_keys: tuple[bytes, ...] = field(repr=False)
     mlm_webhook_keys: WebhookKeys
     mlm_names: Path | None

@@ -9,9 +9,11 @@ version, during an upgrade). Their rows are still due, and the sweep rings again
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import redis
 
@@ -41,6 +43,16 @@ class Fetched:
     queue: str
     bells: int
     silent_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Bell:
+    """One bell that waits: when it was rung, for what work, of which file; `told` is all that it says."""
+
+    rung_at: dt.datetime
+    work: str
+    file_id: int | None
+    told: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +90,26 @@ def inspect(client: redis.Redis) -> Inspection:
     if not any(queue.in_flight for queue in queues):
         return Inspection(queues, ())
     return Inspection(queues, _fetched(client, {name.decode(): beat for name, beat in brokers}, now_s))
+
+
+def peek(client: redis.Redis, queue: Queue, limit: int = 20) -> list[Bell]:
+    """The bells that would be taken next. None is taken.
+
+    Raises:
+        redis.RedisError: Redis is away.
+    """
+    name = f"{NAMESPACE}:{queue}"
+    ids = client.lrange(name, 0, limit - 1)
+    messages = client.hmget(f"{name}.msgs", ids) if ids else []
+    return [_bell(json.loads(message)) for message in messages if message is not None]
+
+
+def _bell(message: dict[str, Any]) -> Bell:
+    args, kwargs = message["args"], message["kwargs"]
+    told = ", ".join([*map(str, args), *(f"{name}={value}" for name, value in kwargs.items())])
+    file_id = kwargs.get("file_id", args[0] if args else None)
+    rung_at = dt.datetime.fromtimestamp(message["message_timestamp"] / 1000, dt.UTC)
+    return Bell(rung_at, message["actor_name"], file_id if isinstance(file_id, int) else None, told)
 
 
 def _waits(client: redis.Redis, heads: Sequence[bytes | None], now_s: float) -> list[float | None]:

@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "queues": ("queues", "Show what waits; `queues redrive` retries what was given up."),
     "replay": ("replay", "Decide receipts' entries once more."),
     "samples": ("samples", "Send the other senders' samples to a running instance."),
+    "console-user": ("console_user", "Make an entry of CONSOLE_USERS for a person of the web console."),
     "doctor": ("doctor", "Look whether everything is in order, and say what to do."),
     "prune-webhook-receipts": ("prune", "Drop old receipts and trails."),
 }

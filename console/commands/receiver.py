@@ -1,4 +1,4 @@
-"""`freshness receiver`: takes the webhook, portal calls and event streams."""
+"""`freshness receiver`: takes the webhook, portal calls and event streams, and shows the web console."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from dataclasses import replace
 import click
 
 from console.errors import CannotListen
+from console.pages.app import console_routes
 from freshness.settings import load
 from jobs import log
 from jobs.house import House
 from receiver.app import make_app
+from receiver.doors import Door
 from receiver.server import serve
 
 #: Requests at the database at once in one process.
@@ -29,7 +31,7 @@ THREADS_END_WITHIN_S = 0.5
 @click.option("--port", type=click.IntRange(0, 65_535), help="PORT by default.")
 @click.option("--grace", type=click.FloatRange(0, 600), default=20, show_default=True, help="Seconds to end in.")
 def command(host: str | None, port: int | None, grace: float) -> None:
-    """Take MLM's webhook, portal calls and event streams over HTTP, until SIGTERM.
+    """Take MLM's webhook, portal calls and event streams over HTTP, until SIGTERM, and show the web console.
 
     More load: more of these, on one PostgreSQL and one Redis.
     """
@@ -38,6 +40,7 @@ def command(host: str | None, port: int | None, grace: float) -> None:
     settings = replace(settings, host=host or settings.host, port=settings.port if port is None else port)
     log.configure("receiver")
     house = House(settings, "receiver", threads=THREADS)
+    door = Door.of((), proxies=settings.trusted_proxies)
     app = make_app(
         settings=settings,
         rules=house.rules,
@@ -45,6 +48,7 @@ def command(host: str | None, port: int | None, grace: float) -> None:
         bell=house.bell,
         redis_url=settings.redis_url,
         threads=THREADS,
+        more_routes=console_routes(settings, lambda request: str(door.caller(request))),
     )
     try:
         serve(app, settings.host, settings.port, grace_s=round(grace))

@@ -20,6 +20,9 @@ from console.output import json_option, lines, plain, progress, say
 from console.processes import ended_by_signals
 from freshness.settings import SETTINGS
 
+#: What was made up and is told to scripts.
+MADE_UP = ("DATABASE_URL", "REDIS_URL", "PORTAL_API_TOKEN", "CONSOLE_PASSWORD")
+
 SOME_COLUMNS = "SELECT mlm_reference_number, status, loan_amount, ltv, hydrated_at FROM loans"
 
 
@@ -88,14 +91,25 @@ def _what_runs(laptop: Laptop) -> str:
     rows = [("servers", each) for each in laptop.servers.describe()]
     rows.append(("MLM", mlm or f"a sandbox with made-up files on {laptop.sandbox_url}"))
     rows.append(("receiver", f"{laptop.receiver_url}, its API described at {laptop.receiver_url}/openapi.json"))
+    rows.append(("console", f"{laptop.receiver_url}/console/{_signing_in(laptop)}"))
     rows.append(("jobs", f"{WORKERS} workers, 1 scheduler"))
     return "\n".join(f"  {name:<10}{what}" for name, what in rows)
 
 
+def _signing_in(laptop: Laptop) -> str:
+    password = laptop.made_up.get("CONSOLE_PASSWORD")
+    return f", sign in as admin with {password}" if password else ""
+
+
 def _places(laptop: Laptop) -> dict[str, str | None]:
     """Where everything is; the settings among it that were made up, by their names."""
-    made_up = {name: laptop.made_up.get(name) for name in ("DATABASE_URL", "REDIS_URL", "PORTAL_API_TOKEN")}
-    return {"receiver": laptop.receiver_url, "sandbox": laptop.sandbox_url, **made_up}
+    made_up = {name: laptop.made_up.get(name) for name in MADE_UP}
+    return {
+        "receiver": laptop.receiver_url,
+        "console": f"{laptop.receiver_url}/console/",
+        "sandbox": laptop.sandbox_url,
+        **made_up,
+    }
 
 
 def _page(laptop: Laptop) -> str:

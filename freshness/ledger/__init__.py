@@ -13,6 +13,7 @@
     sweeps          what is due and was not heard
     switches        concerns are switched off and on
     status          is this file fresh, and if not, why?
+    browsing, shelves, pulse   receipts and files a page at a time, and the last while by the minute, for the console
     receipts, deliveries, events, workers, imports   what is kept beside them
     weeks, pruning   the partitions of receipts: made ahead, dropped when they are old
     locks           how long who has not begun waits for a row

@@ -44,8 +44,8 @@ ON CONFLICT (minute, address, status) WHERE is_rest DO UPDATE SET count = refuse
 """
 
 _LAST = """
-SELECT at, path, address, status, reason, content_length, content_type, fault_position, keys, count
-FROM refused_deliveries ORDER BY id DESC LIMIT %(limit)s
+SELECT id, at, path, address, status, reason, content_length, content_type, fault_position, keys, count
+FROM refused_deliveries WHERE id < coalesce(%(before)s::bigint, 9223372036854775807) ORDER BY id DESC LIMIT %(limit)s
 """
 
 
@@ -59,9 +59,9 @@ def record_refusal(conn: Connection, refusal: Refusal) -> None:
     conn.exec_driver_sql(_RECORD, {**parameters, "limit": ROWS_A_MINUTE})
 
 
-def last_refusals(conn: Connection, limit: int = 20) -> list[dict[str, Any]]:
-    """The newest refused deliveries, newest first."""
-    return [dict(row) for row in conn.exec_driver_sql(_LAST, {"limit": limit}).mappings()]
+def last_refusals(conn: Connection, limit: int = 20, before: int | None = None) -> list[dict[str, Any]]:
+    """The newest refused deliveries, newest first; of those before the one with this id, if given."""
+    return [dict(row) for row in conn.exec_driver_sql(_LAST, {"limit": limit, "before": before}).mappings()]
 
 
 def refused_since(conn: Connection, since: dt.datetime) -> tuple[int, dt.datetime | None]:

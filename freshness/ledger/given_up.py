@@ -19,14 +19,14 @@ from .rows import concern_rows, file_under_lock, slice_states
 CAUSE = "redrive"
 
 # `error` is the last error without the file's reference in it, so that the same error of many files is one.
-_GIVEN_UP = """
+_GIVEN_UP = f"""
 SELECT f.id AS file_id, f.ref, c.concern, c.attempts, c.first_error_at, c.last_error_at,
        coalesce(c.last_error, 'no error was written down') AS last_error,
        coalesce(replace(c.last_error, f.ref, '…'), 'no error was written down') AS error
 FROM file_freshness f JOIN file_concerns c ON c.file_id = f.id
-WHERE f.served < f.ordered AND c.served < f.ordered AND c.tried_order = f.ordered AND c.attempts >= %(least)s
+WHERE f.served < f.ordered AND c.served < f.ordered AND c.tried_order = f.ordered AND c.attempts >= {GIVE_UP_AFTER}
   AND c.concern = ANY(%(active)s)
-"""
+"""  # noqa: S608 - a statement of ours
 
 _LIST = f"""
 SELECT file_id, ref, concern, attempts, first_error_at, last_error_at, last_error
@@ -35,22 +35,24 @@ WHERE (%(concern)s::text IS NULL OR concern = %(concern)s)
   AND (%(ref)s::text IS NULL OR ref = %(ref)s)
   AND (%(error)s::text IS NULL OR position(lower(%(error)s) IN lower(last_error)) > 0
        OR position(lower(%(error)s) IN lower(error)) > 0)
-ORDER BY file_id, concern
+ORDER BY file_id, concern LIMIT %(limit)s::bigint
 """  # noqa: S608 - a statement of ours
 
 _BY_ERROR = f"""
 SELECT concern, error, count(*) AS files, min(last_error_at) AS oldest, max(last_error_at) AS newest
-FROM ({_GIVEN_UP}) g GROUP BY concern, error ORDER BY files DESC, concern, error
+FROM ({_GIVEN_UP} ORDER BY f.id LIMIT %(among)s::bigint) g GROUP BY concern, error ORDER BY files DESC, concern, error
 """  # noqa: S608 - a statement of ours
 
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which to list; None asks for all. `error` is a part of the error's text, letter case aside."""
+    """Which to list; None asks for all, and as a limit for however many there are. `error` is a part of the error's
+    text, letter case aside."""
 
     concern: str | None = None
     error: str | None = None
     ref: str | None = None
+    limit: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +85,9 @@ def listed(conn: Connection, rules: Rules, wanted: Filter) -> list[GivenUp]:
     return [GivenUp(*row) for row in rows]
 
 
-def by_error(conn: Connection, rules: Rules) -> list[SameError]:
-    """What was given up, counted by concern and error, the most frequent first."""
-    return [SameError(*row) for row in conn.exec_driver_sql(_BY_ERROR, _parameters(rules))]
+def by_error(conn: Connection, rules: Rules, among: int | None = None) -> list[SameError]:
+    """What was given up, counted by concern and error, the most frequent first; of the first so many, if `among`."""
+    return [SameError(*row) for row in conn.exec_driver_sql(_BY_ERROR, {**_parameters(rules), "among": among})]
 
 
 def redrive(conn: Connection, rules: Rules, file_id: int) -> Placed | None:
@@ -100,4 +102,4 @@ def redrive(conn: Connection, rules: Rules, file_id: int) -> Placed | None:
 
 
 def _parameters(rules: Rules) -> dict[str, object]:
-    return {"least": GIVE_UP_AFTER, "active": [concern.value for concern in rules.active]}
+    return {"active": [concern.value for concern in rules.active]}

@@ -51,6 +51,8 @@ _BY_ID = f"SELECT {_COLUMNS} FROM mlm_webhook_receipts WHERE id = ANY(%(ids)s) O
 
 _NEWEST = "SELECT max(received_at) FROM mlm_webhook_receipts WHERE sender = 'mlm'"
 
+_AT = f"SELECT {_COLUMNS} FROM mlm_webhook_receipts WHERE received_at = %(at)s AND id = %(id)s"  # noqa: S608
+
 
 @dataclass(frozen=True, slots=True)
 class Filter:
@@ -97,6 +99,12 @@ def listed(conn: Connection, wanted: Filter) -> list[dict[str, Any]]:
 def by_id(conn: Connection, ids: Sequence[int]) -> list[dict[str, Any]]:
     """The receipts with these ids, oldest first."""
     return [dict(row) for row in conn.exec_driver_sql(_BY_ID, {"ids": list(ids)}).mappings()]
+
+
+def at(conn: Connection, received_at: dt.datetime, receipt_id: int) -> dict[str, Any] | None:
+    """The receipt with this id, by the key of its row."""
+    row = conn.exec_driver_sql(_AT, {"at": received_at, "id": receipt_id}).mappings().one_or_none()
+    return dict(row) if row else None
 
 
 def newest_at(conn: Connection) -> dt.datetime | None:

@@ -168,17 +168,26 @@ def files_with_slices(
 ) -> Iterator[tuple[FileRow, dict[Concern, SliceState]]]:
     """These files, in this order, each with what decides whether its slices may start: two statements for all of them,
     and one for each that has an order not due yet."""
+    for file, concerns in files_with_concerns(conn, rules, file_ids):
+        yield file, slice_states(conn, rules, file, concerns)
+
+
+def files_with_concerns(
+    conn: Connection, rules: Rules, file_ids: Sequence[int]
+) -> list[tuple[FileRow, dict[Concern, ConcernRow]]]:
+    """These files, in this order, each with its active concerns, in two statements for all of them. Of a concern
+    without a row it is not said since when it is behind."""
     parameters = {"file_ids": list(file_ids), "life": WORKER_LIFE_S}
     files = {row.id: FileRow(*row) for row in conn.exec_driver_sql(_FILES, parameters)}
     found: dict[int, dict[Concern, ConcernRow]] = {}
     for file_id, concern, *numbers in conn.exec_driver_sql(_CONCERNS_OF_FILES, parameters):
         if concern in rules.active:
             found.setdefault(file_id, {})[Concern(concern)] = ConcernRow(Concern(concern), *numbers)
-    for file_id in file_ids:
-        if file_id in files:
-            rows = found.get(file_id, {})
-            concerns = {c: rows.get(c) or _missing(c, None) for c in rules.active}
-            yield files[file_id], slice_states(conn, rules, files[file_id], concerns)
+    return [
+        (files[file_id], {c: found.get(file_id, {}).get(c) or _missing(c, None) for c in rules.active})
+        for file_id in file_ids
+        if file_id in files
+    ]
 
 
 def resolution_in_force(conn: Connection, rules: Rules) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,7 +16,7 @@ from ..rules import Rules
 from ..state import State
 from . import unconfirmed
 from .files import FileRef, find, find_by_ref
-from .rows import ConcernRow, FileRow, concern_rows, slice_states
+from .rows import ConcernRow, FileRow, concern_rows, files_with_concerns, slice_states
 
 STILL_A_LEAD = "MLM's last answer still called it a lead: nothing has landed in the loan yet"
 
@@ -89,10 +90,15 @@ def freshness_of(conn: Connection, rules: Rules, file: FileRef | str) -> FileSta
         UnknownFile: we have no such file.
     """
     found = _find(conn, file)
-    status = _status(conn, rules, found)
+    status = _status(conn, rules, found, concern_rows(conn, rules, found))
     if isinstance(file, FileRef) and (file.kind, found.kind) == ("loan", "lead") and status.state == State.FRESH:
         return replace(status, state=State.UNCONFIRMED.value, since=None, why=STILL_A_LEAD)
     return status
+
+
+def freshness_of_each(conn: Connection, rules: Rules, file_ids: Sequence[int]) -> list[FileStatus]:
+    """How fresh each of these files is, in this order; a handful of statements for a page of them."""
+    return [_status(conn, rules, *each) for each in files_with_concerns(conn, rules, file_ids)]
 
 
 def story_of(conn: Connection, file: FileRef | str, rows: int = 12) -> dict[str, list[dict[str, Any]]]:
@@ -118,8 +124,7 @@ def _find(conn: Connection, file: FileRef | str) -> FileRow:
     return found
 
 
-def _status(conn: Connection, rules: Rules, file: FileRow) -> FileStatus:
-    concerns = concern_rows(conn, rules, file)
+def _status(conn: Connection, rules: Rules, file: FileRow, concerns: Mapping[Concern, ConcernRow]) -> FileStatus:
     states = slice_states(conn, rules, file, concerns)
     statuses = tuple(_concern(rules, file, row, states[c]) for c, row in concerns.items())
     state = unconfirmed.state(conn, file, concerns)

@@ -45,6 +45,8 @@ class FileFreshness(Base):
             "audited_at",
             postgresql_where=text("deleted_at IS NULL AND (loan_id IS NOT NULL OR lead_id IS NOT NULL)"),
         ),
+        Index("ix_file_freshness_deleted", "id", postgresql_where=text("deleted_at IS NOT NULL")),
+        Index("ix_file_freshness_unstamped", "id", postgresql_where=text("unstamped")),
     )
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
@@ -93,6 +95,7 @@ class FileConcern(Base):
     """What one concern of a file holds and has served, and who is at work on it."""
 
     __tablename__ = "file_concerns"
+    __table_args__ = (Index("ix_file_concerns_given_up", "file_id", "concern", postgresql_where=text("attempts >= 8")),)
 
     file_id: Mapped[int] = mapped_column(ForeignKey("file_freshness.id", ondelete="CASCADE"), primary_key=True)
     concern: Mapped[str] = mapped_column(Text, primary_key=True)

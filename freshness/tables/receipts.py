@@ -48,6 +48,13 @@ class WebhookReceipt(Base):
             "subject_number",
             postgresql_where=text("subject_id IS NOT NULL"),
         ),
+        # For the console; what it costs the receiver: migration 0007.
+        Index(
+            "ix_mlm_webhook_receipts_stray_number",
+            "loan_number",
+            "received_at",
+            postgresql_where=text("file_id IS NULL"),
+        ),
         {"postgresql_partition_by": "RANGE (received_at)"},
     )
 

@@ -11,6 +11,7 @@ import pytest
 
 from freshness.concerns import Concern
 from freshness.errors import SettingError
+from freshness.passwords import hashed
 from freshness.rules import rules_of
 from freshness.settings import SETTINGS, Settings, Timeouts, WebhookKeys, check, load
 
@@ -32,6 +33,7 @@ WRONG = {
     "MLM_TIMEOUT": "5,30",
     "FIELD_KEYS": "hidden-word",
     "MLM_WEBHOOK_KEYS": "event",
+    "CONSOLE_USERS": "ann:operator:hidden-word",
     "MLM_IMPORT_UNKNOWN": "perhaps",
     "PORT": "65536",
 }
@@ -110,6 +112,7 @@ def test_every_secret_can_come_from_a_file_and_no_other_setting_does(tmp_path: P
     secret = tmp_path / "secret"
     for setting in SETTINGS:
         values = {"FIELD_KEYS": KEY, "DATABASE_URL": "postgresql://db/x", "REDIS_URL": "redis://r", "PORT": "1"}
+        values["CONSOLE_USERS"] = f"ann:reader:{hashed('word')}"
         secret.write_text(f"{values.get(setting.name, 'name:word')}\n")
         from_file = getattr(load({f"{setting.name}_FILE": str(secret)}), setting.name.lower())
         assert (from_file != getattr(load({}), setting.name.lower())) == setting.secret, setting.name
@@ -128,10 +131,11 @@ def test_a_file_that_cannot_be_read_is_named_by_its_setting(tmp_path: Path) -> N
 
 
 def test_no_secret_is_in_the_settings_repr() -> None:
-    word = "hidden:word"
+    word, user = "hidden:word", hashed("word")
     environ = {
         setting.name: {
             "DATABASE_URL": f"postgresql://u:{word}@db/x", "REDIS_URL": f"redis://:{word}@r", "FIELD_KEYS": KEY,
+            "CONSOLE_USERS": f"ann:operator:{user}",
         }.get(setting.name, word)
         for setting in SETTINGS
         if setting.secret
@@ -139,6 +143,7 @@ def test_no_secret_is_in_the_settings_repr() -> None:
     shown = repr(load(environ))
     assert word not in shown
     assert KEY not in shown
+    assert user not in shown
     assert repr(bytes(range(32))) not in shown
 
 

@@ -1,0 +1,162 @@
+"""Queues: what waits and where, what is at work, what was given up and why; redrive a group of it."""
+
+from __future__ import annotations
+
+import datetime as dt
+import threading
+from typing import Any
+
+import redis
+import structlog
+from sqlalchemy import Connection
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from freshness.concerns import ALL
+from freshness.ledger import backlog, given_up, pulse, shelves, workers
+from freshness.ledger.given_up import Filter, GivenUp
+from jobs.broker import Queue, connect
+from jobs.inspecting import Bell, peek
+
+from .. import actions, redriving
+from ..actions import What
+from .kit import ROOT, Form, Kit, Refused
+from .overview import AMONG, bells
+from .sessions import Visitor
+
+log = structlog.get_logger(__name__)
+
+#: Files of one redrive; the same button takes the rest.
+MOST_REDRIVEN = 10_000
+RATES = {"1": 1.0, "5": 5.0, "20": 20.0, "100": 100.0}
+SHOWN = 50
+
+#: How long the drain rate looks back.
+DRAIN = dt.timedelta(minutes=5)
+
+
+class Queues:
+    """The page, the dry run, the redrive."""
+
+    def __init__(self, kit: Kit) -> None:
+        self._kit = kit
+
+    def routes(self) -> list[Route]:
+        """`/queues`."""
+        return [
+            self._kit.shown("/queues", self.show),
+            self._kit.shown("/queues/redrive", self.try_out),
+            self._kit.done("/queues/redrive", self.redrive),
+            self._kit.shown("/queues/bells/{queue}", self.look_into),
+        ]
+
+    async def show(self, request: Request, visitor: Visitor) -> Response:
+        """The page; its numbers bring themselves up to date."""
+        rules = self._kit.house.rules
+
+        def look(conn: Connection) -> dict[str, Any]:
+            beat = pulse.pulse(conn, DRAIN, steps=5)
+            return {
+                "behind": backlog.backlog(conn, rules, AMONG),
+                "errors": given_up.by_error(conn, rules, AMONG),
+                "leases": backlog.leases(conn, rules, AMONG),
+                "living": workers.living(conn),
+                "redrives": actions.redrives(conn),
+                "reads_a_second": sum(minute.reads for minute in beat.minutes) / DRAIN.total_seconds(),
+                "slices_a_second": sum(minute.slices for minute in beat.minutes) / DRAIN.total_seconds(),
+            }
+
+        shown = await self._kit.read(look)
+        seen = await self._kit.in_thread(lambda: bells(self._kit.house))
+        return self._kit.page(request, "queues.html", visitor, bells=seen, among=AMONG, **shown)
+
+    async def try_out(self, request: Request, visitor: Visitor) -> Response:
+        """The dry run: what would be redriven."""
+        wanted = _wanted(request.query_params)
+        found = await self._kit.read(lambda conn: self._find(conn, wanted))
+        files = redriving.files_of(found)
+        return self._kit.page(
+            request, "redrive.html", visitor, wanted=wanted, files=files[:SHOWN], count=len(files), found=found[:SHOWN],
+            rates=RATES, most=MOST_REDRIVEN, too_many=len(found) >= MOST_REDRIVEN,
+        )  # fmt: skip
+
+    async def redrive(self, request: Request, visitor: Visitor, form: Form) -> Response:
+        """Order these files again, at a rate, beside whatever else this process does."""
+        wanted, rate = _wanted(form), RATES.get(form.get("rate") or "20")
+        if rate is None:
+            raise Refused(400, "This rate is none of those to choose from.")
+        found = await self._kit.read(lambda conn: self._find(conn, wanted))
+        if not found:
+            raise Refused(409, "Nothing of that kind is given up any more.")
+        total = len(redriving.files_of(found))
+        action = await self._kit.write(
+            lambda conn: actions.record(conn, visitor.user.name, What.REDRIVE, _said(wanted), wanted=total)
+        )
+        run = Redrive(self._kit, found, rate, action)
+        threading.Thread(target=run, name=f"redrive {action}", daemon=True).start()
+        return RedirectResponse(f"{ROOT}/queues", 303)
+
+    async def look_into(self, request: Request, visitor: Visitor) -> Response:
+        """The bells of one queue that would be taken next."""
+        name = request.path_params["queue"]
+        if name not in {str(each) for each in Queue}:
+            raise Refused(404, "There is no such queue.")
+
+        def peeked() -> list[Bell]:
+            with connect(self._kit.house.settings.redis_url or "", patient=False) as client:
+                return peek(client, Queue(name))
+
+        try:
+            found = await self._kit.in_thread(peeked)
+        except redis.RedisError:
+            raise Refused(503, "Redis is away: the bells cannot be seen. Nothing is lost.") from None
+        ids = [each.file_id for each in found if each.file_id is not None]
+        refs = await self._kit.read(lambda conn: shelves.references(conn, ids))
+        return self._kit.page(request, "bells.html", visitor, queue=name, peeked=found, refs=refs)
+
+    def _find(self, conn: Connection, wanted: Filter) -> list[GivenUp]:
+        return given_up.listed(conn, self._kit.house.rules, wanted)
+
+
+class Redrive:
+    """One redrive under way, and its row kept up to date: whoever looks sees how far it is. If its process ends it
+    stands still, and the same button takes the rest."""
+
+    TELL_EVERY = 25
+
+    def __init__(self, kit: Kit, found: list[GivenUp], rate: float, action: int) -> None:
+        self._house, self._found, self._rate, self._action = kit.house, found, rate, action
+
+    def __call__(self) -> None:
+        """Do it."""
+        reached = ordered = 0
+        ended = "ended by an error"
+        try:
+            house = self._house
+            for each in redriving.redrive(house.engine, house.rules, house.bell, self._found, self._rate):
+                reached, ordered = reached + 1, ordered + (each.order is not None)
+                if reached % max(1, min(self.TELL_EVERY, int(self._rate))) == 0:
+                    self._tell(reached, None)
+            late = f", {reached - ordered} had been ordered meanwhile" if reached > ordered else ""
+            ended = f"{ordered} ordered{late}"
+        except Exception as error:  # noqa: BLE001 - nobody waits for this thread: the row and the log say how it ended
+            log.error("console.redrive_failed", error=type(error).__name__, reached=reached)
+        self._tell(reached, ended)
+
+    def _tell(self, reached: int, result: str | None) -> None:
+        with self._house.engine.begin() as conn:
+            actions.move(conn, self._action, reached, result)
+
+
+def _wanted(asked: Any) -> Filter:
+    concern = asked.get("concern") or None
+    if concern is not None and concern not in {each.value for each in ALL}:
+        raise Refused(400, "There is no such concern.")
+    ref = (asked.get("ref") or "").strip()[:100] or None
+    return Filter(concern=concern, error=(asked.get("error") or "")[:500] or None, ref=ref, limit=MOST_REDRIVEN)
+
+
+def _said(wanted: Filter) -> str:
+    parts = {"file": wanted.ref, "concern": wanted.concern, "error": wanted.error}
+    return ", ".join(f"{name}: {value}" for name, value in parts.items() if value) or "everything given up"

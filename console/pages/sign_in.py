@@ -1,0 +1,106 @@
+"""Signing in and out."""
+
+from __future__ import annotations
+
+import secrets
+from urllib.parse import urlsplit
+
+from sqlalchemy import Connection
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from freshness import passwords
+
+from .. import actions
+from ..actions import What
+from . import attempts, sessions
+from .kit import COOKIE, ROOT, Kit, check_token, form_of, is_secure
+
+#: A cookie of the sign-in page's own: its form is ours only if both are there and agree.
+BEFORE = "freshness_before"
+LONGEST = 200
+
+_NO_COOKIE = "Your browser keeps no cookie of ours. The console needs HTTPS, or to be on this very machine."
+
+#: What a name that nobody has is held against, so that the answer takes as long.
+_NOBODY = passwords.hashed("", salt=b"nobody at all")
+
+
+class SignIn:
+    """The two ways through the door."""
+
+    def __init__(self, kit: Kit) -> None:
+        self._kit = kit
+
+    def routes(self) -> list[Route]:
+        """`/sign-in` is open to all; `/sign-out` is a form like any other."""
+        return [
+            Route("/sign-in", self.ask, methods=["GET"]),
+            Route("/sign-in", self.enter, methods=["POST"]),
+            Route("/sign-out", self.leave, methods=["POST"]),
+        ]
+
+    async def ask(self, request: Request) -> Response:
+        """The form."""
+        if await self._kit.visitor(request):
+            return RedirectResponse(_back(request.query_params.get("next")), 303)
+        return self._form(request, 200, None)
+
+    async def enter(self, request: Request) -> Response:
+        """Look at the password, and begin a session."""
+        form = await form_of(request)
+        before = request.cookies.get(BEFORE)
+        if before is None:
+            return self._form(request, 400, _NO_COOKIE)
+        check_token(form, sessions.csrf_of(before))
+        name, password = form.get("name", "")[:LONGEST], form.get("password", "")[:LONGEST]
+        attempt = await self._kit.write(lambda conn: attempts.begin(conn, self._kit.caller(request), name))
+        if attempt is None:
+            return self._form(request, 429, "Too many attempts. Try again in ten minutes.", {"Retry-After": "600"})
+        user = self._kit.users.get(name)
+        matches = await self._kit.in_thread(lambda: passwords.matches(password, user.hash if user else _NOBODY))
+        if user is None or not matches:
+            return self._form(request, 401, "This name and password do not belong together.")
+
+        def begin(conn: Connection) -> str:
+            attempts.forget(conn, attempt)
+            actions.record(conn, user.name, What.SIGN_IN, None, wanted=1, reached=1, result="signed in")
+            return sessions.begin(conn, user)
+
+        token = await self._kit.write(begin)
+        answer = RedirectResponse(_back(form.get("next")), 303)
+        answer.set_cookie(
+            COOKIE, token, max_age=sessions.LIFE_S, path=ROOT, secure=is_secure(request), httponly=True, samesite="lax"
+        )
+        answer.delete_cookie(BEFORE, path=ROOT)
+        return answer
+
+    async def leave(self, request: Request) -> Response:
+        """End the session."""
+        visitor, form = await self._kit.visitor(request), await form_of(request)
+        if visitor is not None:
+            check_token(form, visitor.csrf)
+            await self._kit.write(lambda conn: sessions.end(conn, request.cookies[COOKIE]))
+        answer = RedirectResponse(f"{ROOT}/sign-in", 303)
+        answer.delete_cookie(COOKIE, path=ROOT)
+        return answer
+
+    def _form(self, request: Request, status: int, said: str | None, headers: dict[str, str] | None = None) -> Response:
+        before = request.cookies.get(BEFORE) or secrets.token_urlsafe(16)
+        back = _back(request.query_params.get("next"))
+        answer = self._kit.page(
+            request, "sign_in.html", None, status, said=said, back=back, form_token=sessions.csrf_of(before)
+        )
+        answer.headers.update(headers or {})
+        answer.set_cookie(BEFORE, before, path=ROOT, secure=is_secure(request), httponly=True, samesite="strict")
+        return answer
+
+
+def _back(wanted: str | None) -> str:
+    """Where to go on: a page of ours, never another site."""
+    parts = urlsplit(wanted or "")
+    mine = not parts.scheme and not parts.netloc and parts.path.startswith(f"{ROOT}/") and "\\" not in parts.path
+    if not mine or parts.path == f"{ROOT}/sign-in":
+        return f"{ROOT}/"
+    return parts.path + (f"?{parts.query}" if parts.query else "")

@@ -1,0 +1,100 @@
+"""The pulse: what came and what was read in the last while, counted by the minute for a picture.
+
+Counted from the newest `MOST` receipts and runs and no more, so that it costs the same on a night with ten million; a
+picture that does not reach back as far as was asked says since when it counts.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from ..guard import Outcome
+
+MOST = 25_000
+
+_RECEIPTS = f"""
+WITH looked AS (
+    SELECT received_at, outcome, served_at FROM mlm_webhook_receipts
+    WHERE received_at > %(since)s ORDER BY received_at DESC, id DESC LIMIT %(most)s
+)
+SELECT date_bin(make_interval(secs => %(step)s), received_at, %(since)s) AS bucket,
+       count(*) AS receipts, min(received_at) AS first_at,
+       {", ".join(f"count(*) FILTER (WHERE outcome = '{each.value}') AS {each.value}" for each in Outcome)},
+       percentile_cont(ARRAY[0.5, 0.95, 0.99]) WITHIN GROUP (ORDER BY extract(epoch FROM served_at - received_at))
+           FILTER (WHERE served_at IS NOT NULL) AS served_s
+FROM looked GROUP BY bucket ORDER BY bucket
+"""  # noqa: S608 - outcomes of ours
+
+_RUNS = """
+WITH looked AS (
+    SELECT * FROM (SELECT file_id, asked_at, finished_at, started_at, outcome, error FROM slice_runs
+                   ORDER BY id DESC LIMIT %(most)s) newest
+    WHERE finished_at > %(since)s
+), reads AS (
+    SELECT min(finished_at) AS first_at, count(*) AS slices, bool_or(error IS NOT NULL) AS failed
+    FROM looked GROUP BY file_id, coalesce(asked_at, started_at)
+)
+SELECT date_bin(make_interval(secs => %(step)s), first_at, %(since)s) AS bucket, sum(slices)::int AS slices,
+       min(first_at) AS first_at, count(*) AS reads, count(*) FILTER (WHERE failed) AS failed
+FROM reads GROUP BY bucket ORDER BY bucket
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Minute:
+    """One step of the picture: receipts by outcome, and how long it took to serve them at the 50th, 95th and 99th
+    percentile in seconds (None: none was served); reads of MLM, those of them that failed, slices they were for."""
+
+    at: dt.datetime
+    outcomes: Mapping[str, int]
+    served_s: Sequence[float] | None
+    reads: int
+    failed: int
+    slices: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pulse:
+    """The steps from the oldest to the newest, without a gap; how long each is, and since when it counts."""
+
+    minutes: Sequence[Minute]
+    step_s: float
+    counts_since: dt.datetime
+    until: dt.datetime
+
+
+def pulse(conn: Connection, window: dt.timedelta, steps: int = 60, most: int = MOST) -> Pulse:
+    """The last `window` in so many steps."""
+    now: dt.datetime = conn.exec_driver_sql("SELECT mlm_now()").scalar_one()
+    step_s, since = window.total_seconds() / steps, now - window
+    parameters = {"since": since, "step": step_s, "most": most}
+    came = conn.exec_driver_sql(_RECEIPTS, parameters).mappings().all()
+    ran = conn.exec_driver_sql(_RUNS, parameters).mappings().all()
+    full = [rows for rows, name in ((came, "receipts"), (ran, "slices")) if sum(row[name] for row in rows) >= most]
+    counts_since = max([since, *(min(row["first_at"] for row in rows) for rows in full)])
+    receipts = {_step(row["bucket"], since, step_s): row for row in came}
+    runs = {_step(row["bucket"], since, step_s): row for row in ran}
+    minutes = []
+    for number in range(steps):
+        came_then, ran_then = receipts.get(number), runs.get(number)
+        minutes.append(
+            Minute(
+                at=since + dt.timedelta(seconds=number * step_s),
+                outcomes={each.value: came_then[each.value] if came_then else 0 for each in Outcome},
+                served_s=[float(each) for each in came_then["served_s"]]
+                if came_then and came_then["served_s"]
+                else None,
+                reads=ran_then["reads"] if ran_then else 0,
+                failed=ran_then["failed"] if ran_then else 0,
+                slices=ran_then["slices"] if ran_then else 0,
+            )
+        )
+    return Pulse(minutes, step_s, counts_since, now)
+
+
+def _step(bucket: dt.datetime, since: dt.datetime, step_s: float) -> int:
+    return round((bucket - since).total_seconds() / step_s)

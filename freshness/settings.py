@@ -258,6 +258,13 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("MLM_TIMEOUT", "5,30,60", _timeouts, "seconds for connect, read, whole call"),
     Setting("PORTAL_API_TOKEN", "", _list, "bearer of portal code; unset: portal routes answer 404", secret=True),
     Setting(
+        "METRICS_TOKEN",
+        "",
+        _list,
+        "bearer of /metrics; several, by comma, while one is rotated; unset: loopback only",
+        secret=True,
+    ),
+    Setting(
         "FIELD_KEYS",
         "",
         _field_keys,
@@ -322,6 +329,7 @@ class Settings:
     mlm_rate: float
     mlm_timeout: Timeouts
     portal_api_token: tuple[str, ...] = field(repr=False)
+    metrics_token: tuple[str, ...] = field(repr=False)
     field_keys: tuple[bytes, ...] = field(repr=False)
     mlm_webhook_keys: WebhookKeys
     mlm_names: Path | None

@@ -16,6 +16,7 @@ from starlette.routing import BaseRoute, Route, Router
 from starlette.types import Receive, Scope, Send
 
 from freshness.bell import Bell
+from freshness.metrics import Tally
 from freshness.rules import Rules
 from freshness.settings import Settings
 
@@ -26,6 +27,7 @@ from .events import Events
 from .health import Health
 from .hub import Hub
 from .intake import Intake
+from .metrics import Gate, Metrics
 from .openapi import document
 from .portal import Portal
 from .problems import Shield
@@ -43,17 +45,20 @@ def make_app(
     redis_url: str | None = None,
     threads: int = 16,
     more_routes: tuple[BaseRoute, ...] = (),
+    process: str = "receiver",
 ) -> App:
     """The receiver as an ASGI app.
 
     `threads` requests are at the database at once, so the engine's pool should hold as many; more wait their turn.
     `redis_url` is where announcements ring; without it, or with it away, event streams look every 2 s. `more_routes`
-    is where whoever composes adds what is not the receiver's own.
+    is where whoever composes adds what is not the receiver's own. `process` is what its counts are kept by: a name of
+    its own for each process.
 
     Raises:
         SettingError: SPOOL_DIR is set, and is no place to write to.
     """
-    desk = Desk(engine, rules, bell)
+    tally = Tally()
+    desk = Desk(engine, rules, bell, tally)
     spool = Spool(settings.spool_dir) if settings.spool_dir else None
     intake = Intake(desk, spool)
     drain = Drain(spool, desk) if spool else None
@@ -61,11 +66,14 @@ def make_app(
     hub = Hub(engine, redis)
     mlm = Door.of(settings.mlm_webhook_token, settings.mlm_webhook_networks, settings.trusted_proxies)
     portal = Door.of(settings.portal_api_token)
+    gate = Gate(Door.of(settings.metrics_token, proxies=settings.trusted_proxies))
+    metrics = Metrics(gate, engine, process, tally, redis_url, spool)
     routes: list[BaseRoute] = [
-        *Webhook(mlm, intake, settings.mlm_webhook_keys, Refusals(engine)).routes(),
+        *Webhook(mlm, intake, settings.mlm_webhook_keys, Refusals(engine), tally).routes(),
         *Portal(portal, desk).routes(),
         *Events(portal, desk, hub).routes(),
         *Health(engine, redis, spool).routes(),
+        *metrics.routes(),
         Route("/openapi.json", _openapi, methods=["GET"]),
         *more_routes,
     ]
@@ -73,7 +81,7 @@ def make_app(
     @contextlib.asynccontextmanager
     async def lifespan(_: object) -> AsyncIterator[None]:
         anyio.to_thread.current_default_thread_limiter().total_tokens = threads
-        async with hub.running(), drain.running() if drain else contextlib.nullcontext():
+        async with metrics.running(), hub.running(), drain.running() if drain else contextlib.nullcontext():
             yield
         if redis is not None:
             await redis.aclose()

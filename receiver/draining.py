@@ -122,7 +122,7 @@ class Drain:
         """Decide batches in one transaction, and remove them; alone, if one of them cannot be decided."""
         entries = [entry for batch in batches for entry in batch.entries]
         try:
-            self._desk.order(lambda conn: receive(conn, self._desk.rules, entries))
+            decided = self._desk.order(lambda conn: receive(conn, self._desk.rules, entries))
         except Exception as error:
             if not _is_the_batchs_own(error):
                 raise
@@ -132,6 +132,7 @@ class Drain:
                 for batch in batches:
                     self._decide([batch])
         else:
+            self._desk.count(decided)
             self._spool.remove(batch.path for batch in batches)
 
 

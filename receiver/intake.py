@@ -159,7 +159,7 @@ class Intake:
                 conn.exec_driver_sql(SHARED_LOCK_TIMEOUT)
             return receive(conn, self._desk.rules, entries)
 
-        outcomes = self._desk.order(step).outcomes
+        outcomes = self._desk.count(self._desk.order(step)).outcomes
         log.info("webhook.taken", deliveries=len(group), **counts(outcomes))
         ends = accumulate(len(each.entries) for each in group)
         return [

@@ -14,13 +14,14 @@ from functools import partial
 from typing import Any
 
 import msgspec
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from freshness.ledger.batches import Entry
 from freshness.ledger.deliveries import Refusal
+from freshness.metrics import DELIVERIES, Tally
 from freshness.settings import WebhookKeys
 
 from .bodies import LARGEST_DELIVERY, announced_length, read
@@ -30,7 +31,7 @@ from .doors import Door
 from .errors import BodyFault, NotJson, TooMuch
 from .intake import Intake
 from .outline import outline
-from .problems import Problem
+from .problems import Problem, problem_of
 from .refusals import Refusals
 
 PATH = "/api/v1/loans/mlm/webhook"
@@ -52,13 +53,14 @@ class Fault:
 
 
 class Webhook:
-    """The route, with what it needs: its door, the intake, the key names, and where refusals are written down."""
+    """The route, with what it needs: door, intake, key names, where refusals are written down; and the counts."""
 
-    def __init__(self, door: Door, intake: Intake, keys: WebhookKeys, refusals: Refusals) -> None:
+    def __init__(self, door: Door, intake: Intake, keys: WebhookKeys, refusals: Refusals, tally: Tally) -> None:
         self._door = door
         self._keys = keys
         self._refusals = refusals
         self._intake = intake
+        self._tally = tally
 
     def routes(self) -> list[Route]:
         """The one route. Without a token configured it answers every method with 404, as if it were not there."""
@@ -71,7 +73,13 @@ class Webhook:
             Problem: as the module says; 503 by the database's own errors.
             Unspoolable: 503 too: PostgreSQL is away, and the disk fails.
         """
-        response = await self._take(Request(scope, receive))
+        try:
+            response = await self._take(Request(scope, receive))
+        except Exception as error:
+            if not isinstance(error, ClientDisconnect):
+                self._tally.count(DELIVERIES, str(problem_of(error).status))
+            raise
+        self._tally.count(DELIVERIES, str(response.status_code))
         await response(scope, receive, send)
 
     async def _take(self, request: Request) -> Response:

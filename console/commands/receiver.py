@@ -45,6 +45,7 @@ def command(host: str | None, port: int | None, grace: float) -> None:
         bell=house.bell,
         redis_url=settings.redis_url,
         threads=THREADS,
+        process=house.worker_id,
     )
     try:
         serve(app, settings.host, settings.port, grace_s=round(grace))

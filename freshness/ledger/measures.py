@@ -1,0 +1,100 @@
+"""Measures: how much is stale, since when, given up, waiting. Counted by a scheduler every so often, and kept.
+
+Counting costs what is stale, which after an import of everything is everything. So it is not done for whoever asks: of
+several schedulers one counts, it rests nine times as long as that took, and who asks reads one row.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from psycopg.types.json import Jsonb
+from sqlalchemy import Connection
+
+from ..rules import Rules
+from . import backlog
+
+EVERY_S = 10.0
+
+#: Of so long, one part is counting.
+RESTS = 9
+
+_MAKE = "INSERT INTO measures (id, measured_at) VALUES (1, '-infinity') ON CONFLICT DO NOTHING"
+
+_TAKE = """
+SELECT FROM measures
+WHERE measured_at <= mlm_now() - make_interval(secs => greatest(%(every)s, %(rests)s * took_s)) FOR UPDATE SKIP LOCKED
+"""
+
+_WAITING = """
+SELECT (SELECT count(*) FROM own_writes WHERE capture_wanted AND captured_at IS NULL) AS captures,
+       (SELECT extract(epoch FROM max(received_at))::float8 FROM mlm_webhook_receipts) AS newest
+"""
+
+_KEEP = "UPDATE measures SET measured_at = mlm_now(), took_s = %(took)s, told = %(told)s WHERE id = 1"
+
+_READ = """
+SELECT extract(epoch FROM measured_at)::float8 AS at, told FROM measures WHERE isfinite(measured_at)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class ConcernMeasure:
+    """One concern over all files: how many are stale, failing and given up; the oldest, in seconds of the epoch."""
+
+    stale: int = 0
+    failing: int = 0
+    given_up: int = 0
+    oldest: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """How the house stood. Instants are seconds of the epoch; None: there is none."""
+
+    measured_at: float
+    stale_files: int = 0
+    oldest: float | None = None
+    unconfirmed_files: int = 0
+    captures_waiting: int = 0
+    newest_receipt: float | None = None
+    concerns: Mapping[str, ConcernMeasure] = field(default_factory=dict)
+
+
+def measure(conn: Connection, rules: Rules) -> bool:
+    """Count, if it is time and nobody else is at it. Returns whether it did."""
+    conn.exec_driver_sql(_MAKE)
+    if conn.exec_driver_sql(_TAKE, {"every": EVERY_S - 1, "rests": RESTS}).first() is None:
+        return False
+    began = time.monotonic()
+    behind = backlog.backlog(conn, rules)
+    waiting = conn.exec_driver_sql(_WAITING).one()
+    told = {
+        "stale_files": behind.stale_files,
+        "oldest": _epoch(behind.oldest),
+        "unconfirmed_files": behind.unconfirmed_files,
+        "captures_waiting": waiting.captures,
+        "newest_receipt": waiting.newest,
+        "concerns": {
+            each.concern: [each.stale, each.failing, each.given_up, _epoch(each.oldest)] for each in behind.concerns
+        },
+    }
+    conn.exec_driver_sql(_KEEP, {"took": time.monotonic() - began, "told": Jsonb(told)})
+    return True
+
+
+def last(conn: Connection) -> Measure | None:
+    """How the house stood when it was measured last; None if it never was."""
+    row = conn.exec_driver_sql(_READ).one_or_none()
+    if row is None:
+        return None
+    told = dict(row.told)
+    concerns = {name: ConcernMeasure(*each) for name, each in told.pop("concerns").items()}
+    return Measure(measured_at=row.at, concerns=concerns, **told)
+
+
+def _epoch(moment: dt.datetime | None) -> float | None:
+    return moment.timestamp() if moment else None

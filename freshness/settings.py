@@ -296,6 +296,12 @@ SETTINGS: tuple[Setting, ...] = (
         _flag,
         "1: one call to MLM reads all that is stale of a file; 0: one call for each concern",
     ),
+    Setting(
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        None,
+        _web_url,
+        "where traces go, by OTLP over HTTP (needs `mlm-freshness[otel]`); unset: none",
+    ),
     Setting("HOST", "127.0.0.1", _text, "where the receiver listens"),
     Setting("PORT", "8000", _whole(0, 65_535), "where the receiver listens"),
 )
@@ -335,6 +341,7 @@ class Settings:
     mlm_names: Path | None
     mlm_import_unknown: bool
     mlm_shared_reads: bool
+    otel_exporter_otlp_endpoint: str | None
     host: str
     port: int
 

@@ -84,7 +84,6 @@ class Clerk:
         if isinstance(ended, NotNow):
             return
         for each, done in ended.slices.items():
-            log.info("slice.ended", concern=each.value, outcome=done.outcome)
             self.tally.count(SLICES, each.value, done.outcome)
             if done.served_s is not None:
                 self.tally.observe(SERVED_S, each.value, seconds=done.served_s)

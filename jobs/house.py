@@ -44,6 +44,7 @@ from .rounds import Checker, Chooser, Looker, Share
 from .schedule import REAP_EVERY_S, Reaper, Tick
 from .slices import Slices
 from .sweeping import EVERY_S, SWITCHES_EVERY_S, TIDY_EVERY_S, Sweep
+from .tracing import Traces, traces_of
 
 #: What PostgreSQL cuts off by itself: a statement, a wait for a lock, a transaction that nobody goes on with. The last
 #: is how long a process that freezes within a transaction keeps others from the rows it has locked.
@@ -153,6 +154,11 @@ class House:
         )
 
     @cached_property
+    def traces(self) -> Traces:
+        """The traces of this process, if any are wanted."""
+        return traces_of(self.settings, self.worker_id)
+
+    @cached_property
     def slices(self) -> Slices:
         """The runner of slices."""
         return Slices(
@@ -163,6 +169,7 @@ class House:
             worker_id=self.worker_id,
             clock=time.monotonic,
             wait=time.sleep,
+            traces=self.traces,
         )
 
     def declare(self) -> None:

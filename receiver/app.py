@@ -19,6 +19,7 @@ from freshness.bell import Bell
 from freshness.metrics import Tally
 from freshness.rules import Rules
 from freshness.settings import Settings
+from jobs.tracing import Traces
 
 from .desk import Desk
 from .doors import Door
@@ -46,6 +47,7 @@ def make_app(
     threads: int = 16,
     more_routes: tuple[BaseRoute, ...] = (),
     process: str = "receiver",
+    traces: Traces | None = None,
 ) -> App:
     """The receiver as an ASGI app.
 
@@ -57,8 +59,7 @@ def make_app(
     Raises:
         SettingError: SPOOL_DIR is set, and is no place to write to.
     """
-    tally = Tally()
-    desk = Desk(engine, rules, bell, tally)
+    desk = Desk(engine, rules, bell, Tally(), traces or Traces())
     spool = Spool(settings.spool_dir) if settings.spool_dir else None
     intake = Intake(desk, spool)
     drain = Drain(spool, desk) if spool else None
@@ -67,9 +68,9 @@ def make_app(
     mlm = Door.of(settings.mlm_webhook_token, settings.mlm_webhook_networks, settings.trusted_proxies)
     portal = Door.of(settings.portal_api_token)
     gate = Gate(Door.of(settings.metrics_token, proxies=settings.trusted_proxies))
-    metrics = Metrics(gate, engine, process, tally, redis_url, spool)
+    metrics = Metrics(gate, engine, process, desk.tally, redis_url, spool)
     routes: list[BaseRoute] = [
-        *Webhook(mlm, intake, settings.mlm_webhook_keys, Refusals(engine), tally).routes(),
+        *Webhook(mlm, intake, settings.mlm_webhook_keys, Refusals(engine), desk).routes(),
         *Portal(portal, desk).routes(),
         *Events(portal, desk, hub).routes(),
         *Health(engine, redis, spool).routes(),

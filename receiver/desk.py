@@ -14,6 +14,7 @@ from freshness.bell import Bell, Ring
 from freshness.ledger.batches import Decided
 from freshness.metrics import ENTRIES, Tally
 from freshness.rules import Rules
+from jobs.tracing import Traces
 
 T = TypeVar("T")
 
@@ -31,13 +32,14 @@ R = TypeVar("R", bound=HasRings)
 
 @dataclass(frozen=True)
 class Desk:
-    """The ledger's database, the rules in force, the bell, and what is counted for `/metrics`. The methods block: call
-    them in a thread."""
+    """The ledger's database, the rules in force, the bell; what is counted for `/metrics`, and traces. The methods
+    block: call them in a thread."""
 
     engine: Engine
     rules: Rules
     bell: Bell
     tally: Tally = field(default_factory=Tally)
+    traces: Traces = field(default_factory=Traces)
 
     def settle(self, step: Callable[[Connection], T]) -> T:
         """Run one step in a transaction of its own; when this returns, it is committed."""

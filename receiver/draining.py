@@ -25,6 +25,7 @@ import structlog
 from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
 from freshness.ledger.batches import Entry, receive
+from jobs.tracing import names_of
 
 from .desk import Desk, in_thread
 from .errors import TornBatch
@@ -122,7 +123,9 @@ class Drain:
         """Decide batches in one transaction, and remove them; alone, if one of them cannot be decided."""
         entries = [entry for batch in batches for entry in batch.entries]
         try:
-            decided = self._desk.order(lambda conn: receive(conn, self._desk.rules, entries))
+            with self._desk.traces.batch(()) as traced:
+                decided = self._desk.count(self._desk.order(lambda conn: receive(conn, self._desk.rules, entries)))
+                traced.ordered(decided.orders, decided.placed)
         except Exception as error:
             if not _is_the_batchs_own(error):
                 raise
@@ -132,7 +135,7 @@ class Drain:
                 for batch in batches:
                     self._decide([batch])
         else:
-            self._desk.count(decided)
+            log.info("spool.decided", batches=len(batches), orders=names_of(decided.orders))
             self._spool.remove(batch.path for batch in batches)
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
 from freshness.metrics import COUNTED, GAUGES, SUM, Counter, Gauge, Histogram, Series
 
@@ -66,10 +68,12 @@ def _histogram(metric: Histogram, own: Iterable[tuple[tuple[str, ...], float]]) 
         found.setdefault(tuple(labels), {})[bound] = value
     for labels_of_one, counts in sorted(found.items()):
         total = counts.pop(SUM, 0.0)
-        bounds = sorted({*counts, *(f"{bound:g}" for bound in metric.bounds), "+Inf"}, key=float)
-        so_far, buckets = 0.0, []
-        for bound in bounds:
-            so_far += counts.get(bound, 0.0)
-            buckets.append((bound, so_far))
+        within = dict.fromkeys((*metric.bounds, math.inf), 0.0)
+        for bound_text, count in counts.items():
+            within[float(bound_text)] = within.get(float(bound_text), 0.0) + count
+        buckets, so_far = [], 0.0
+        for limit in sorted(within):
+            so_far += within[limit]
+            buckets.append((str(floatToGoString(limit)), so_far))  # type: ignore[no-untyped-call]
         family.add_metric(labels_of_one, buckets, sum_value=total)
     return family

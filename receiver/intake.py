@@ -18,12 +18,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from http import HTTPStatus
 from itertools import accumulate
+from typing import Any
 
 import structlog
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from freshness.ledger.batches import Decided, Entry, counts, receive
+from jobs.tracing import names_of
 
 from .desk import Desk, in_thread
 from .problems import nobody_is_there
@@ -58,6 +60,7 @@ class _Delivery:
     entries: Sequence[Entry]
     answer: asyncio.Future[Taken]
     alone: bool = False
+    span: Any = None
     received_at: dt.datetime = field(default_factory=lambda: dt.datetime.now(dt.UTC))
 
 
@@ -79,7 +82,7 @@ class Intake:
             SQLAlchemyError: PostgreSQL could not take it, and it does not wait; nothing of it is kept.
             Unspoolable: PostgreSQL is away, and the disk fails.
         """
-        delivery = _Delivery(entries, asyncio.get_running_loop().create_future())
+        delivery = _Delivery(entries, asyncio.get_running_loop().create_future(), span=self._desk.traces.here())
         self._waiting.append(delivery)
         self._open_lanes()
         return await delivery.answer
@@ -159,8 +162,11 @@ class Intake:
                 conn.exec_driver_sql(SHARED_LOCK_TIMEOUT)
             return receive(conn, self._desk.rules, entries)
 
-        outcomes = self._desk.count(self._desk.order(step)).outcomes
-        log.info("webhook.taken", deliveries=len(group), **counts(outcomes))
+        with self._desk.traces.batch([each.span for each in group]) as batch:
+            decided = self._desk.count(self._desk.order(step))
+            batch.ordered(decided.orders, decided.placed)
+        outcomes = decided.outcomes
+        log.info("webhook.taken", deliveries=len(group), **counts(outcomes), orders=names_of(decided.orders))
         ends = accumulate(len(each.entries) for each in group)
         return [
             Taken(HTTPStatus.OK, counts(outcomes[end - len(each.entries) : end]))

@@ -46,11 +46,13 @@ def command(host: str | None, port: int | None, grace: float) -> None:
         redis_url=settings.redis_url,
         threads=THREADS,
         process=house.worker_id,
+        traces=house.traces,
     )
     try:
         serve(app, settings.host, settings.port, grace_s=round(grace))
     except OSError as error:
         raise CannotListen(settings.host, settings.port, error) from None
+    house.traces.end()
     _leave_behind_what_hangs()
 
 

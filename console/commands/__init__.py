@@ -23,4 +23,5 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "replay": ("replay", "Decide receipts' entries once more."),
     "doctor": ("doctor", "Look whether everything is in order, and say what to do."),
     "prune-webhook-receipts": ("prune", "Drop old receipts and trails."),
+    "completion": ("completion", "Print what lets bash, zsh or fish complete this command."),
 }

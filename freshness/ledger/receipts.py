@@ -24,7 +24,8 @@ WHERE file_id = %(file_id)s AND order_number <= %(served)s AND served_at IS NULL
 
 _COLUMNS = (
     "id, received_at, file_id, reference_number, loan_number, loan_id, lead_id, event_type, outcome, reason, "
-    "last_modified_at, last_modified_text, mark_before, order_number, served_at, data_updated_at, rows_changed, replay_of"
+    "last_modified_at, last_modified_text, mark_before, order_number, served_at, data_updated_at, rows_changed, "
+    "replay_of"
 )
 
 _LIST = f"""

@@ -1,6 +1,7 @@
 """The backlog: how much is behind MLM, since when, who is at work on it, and what was given up.
 
-Counted from the stale files alone, which a partial index finds: it costs what is stale, not what there is.
+Counted from the stale files alone, which a partial index finds: it costs what is stale, not what there is. Who must
+answer quickly whatever is stale counts among the first so many (`among`).
 """
 
 from __future__ import annotations
@@ -13,40 +14,42 @@ from sqlalchemy import Connection
 from ..readiness import GIVE_UP_AFTER
 from ..rules import WORKER_LIFE_S, Rules
 
-_FILES = """
+_STALE = "(SELECT * FROM file_freshness WHERE served < ordered ORDER BY id LIMIT %(among)s::bigint)"
+
+_FILES = f"""
 SELECT count(*) AS stale, min(o.placed_at) AS oldest, mlm_now() AS as_of,
-       (SELECT count(*) FROM file_freshness WHERE confirm_at IS NOT NULL AND served >= ordered) AS unconfirmed
-FROM file_freshness f LEFT JOIN refresh_orders o ON o.file_id = f.id AND o.number = f.served + 1
-WHERE f.served < f.ordered
-"""
+       (SELECT count(*) FROM (SELECT FROM file_freshness WHERE confirm_at IS NOT NULL AND served >= ordered
+                              LIMIT %(among)s::bigint) u) AS unconfirmed
+FROM {_STALE} f LEFT JOIN refresh_orders o ON o.file_id = f.id AND o.number = f.served + 1
+"""  # noqa: S608 - a statement of ours
 
 # A concern without a row holds nothing and has served nothing.
-_CONCERNS = """
+_CONCERNS = f"""
 WITH behind AS (
     SELECT f.id, a.concern, a.place, coalesce(c.served, 0) AS served,
            CASE WHEN c.tried_order = f.ordered THEN c.attempts ELSE 0 END AS attempts,
            c.lease_token IS NOT NULL AND c.lease_until > mlm_now() AND w.id IS NOT NULL AS leased
-    FROM file_freshness f
+    FROM {_STALE} f
     CROSS JOIN unnest(%(active)s::text[]) WITH ORDINALITY AS a (concern, place)
     LEFT JOIN file_concerns c ON c.file_id = f.id AND c.concern = a.concern
     LEFT JOIN workers w ON w.id = c.lease_worker AND w.beat_at > mlm_now() - make_interval(secs => %(life)s)
-    WHERE f.served < f.ordered AND coalesce(c.served, 0) < f.ordered
+    WHERE coalesce(c.served, 0) < f.ordered
 )
 SELECT b.concern, count(*) AS stale, count(*) FILTER (WHERE leased) AS at_work,
        count(*) FILTER (WHERE attempts BETWEEN 1 AND %(least)s - 1) AS failing,
        count(*) FILTER (WHERE attempts >= %(least)s) AS given_up, min(o.placed_at) AS oldest
 FROM behind b LEFT JOIN refresh_orders o ON o.file_id = b.id AND o.number = b.served + 1
 GROUP BY b.concern, b.place ORDER BY b.place
-"""
+"""  # noqa: S608 - a statement of ours
 
-_LEASES = """
+_LEASES = f"""
 SELECT f.ref, c.concern, c.lease_worker AS worker, c.lease_at AS since, c.lease_until AS until,
        c.lease_until > mlm_now() AND w.id IS NOT NULL AS holds
-FROM file_freshness f
+FROM {_STALE} f
 JOIN file_concerns c ON c.file_id = f.id AND c.lease_token IS NOT NULL
 LEFT JOIN workers w ON w.id = c.lease_worker AND w.beat_at > mlm_now() - make_interval(secs => %(life)s)
-WHERE f.served < f.ordered AND c.concern = ANY(%(active)s) ORDER BY c.lease_at, f.id
-"""
+WHERE c.concern = ANY(%(active)s) ORDER BY c.lease_at, f.id
+"""  # noqa: S608 - a statement of ours
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,19 +93,20 @@ class HeldLease:
     holds: bool
 
 
-def backlog(conn: Connection, rules: Rules) -> Backlog:
+def backlog(conn: Connection, rules: Rules, among: int | None = None) -> Backlog:
     """How much is behind. A concern of which nothing is stale is left out."""
     parameters = {
+        "among": among,
         "active": [concern.value for concern in rules.active],
         "life": WORKER_LIFE_S,
         "least": GIVE_UP_AFTER,
     }
-    files = conn.exec_driver_sql(_FILES).one()
+    files = conn.exec_driver_sql(_FILES, {"among": among}).one()
     concerns = tuple(ConcernBacklog(*row) for row in conn.exec_driver_sql(_CONCERNS, parameters))
     return Backlog(files.stale, files.oldest, files.as_of, files.unconfirmed, concerns)
 
 
-def leases(conn: Connection, rules: Rules) -> list[HeldLease]:
+def leases(conn: Connection, rules: Rules, among: int | None = None) -> list[HeldLease]:
     """Every lease that stands, the oldest first."""
-    parameters = {"active": [concern.value for concern in rules.active], "life": WORKER_LIFE_S}
+    parameters = {"among": among, "active": [concern.value for concern in rules.active], "life": WORKER_LIFE_S}
     return [HeldLease(*row) for row in conn.exec_driver_sql(_LEASES, parameters)]

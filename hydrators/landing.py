@@ -56,12 +56,11 @@ def land(conn: Connection, parent: Parent, landing: Landing) -> int:
         MissingBorrower: an owner has not landed; roll back.
     """
     rows = _with_row_ids(conn, parent, landing)
-    changed = 0
-    for columns, alike in _by_columns(rows).items():
-        upsert = _upsert(landing.table, parent.column, columns)
-        changed += conn.exec_driver_sql(upsert, {"parent": parent.id, "rows": _as_json(alike)}).rowcount
+    groups = _by_columns(rows)
+    said = {f"rows_{number}": _as_json(alike) for number, alike in enumerate(groups.values())}
     there = {"parent": parent.id, "ids": [row["lqb_id"] for row in rows], "unsaid": list(landing.unsaid)}
-    return changed + conn.exec_driver_sql(_delete(landing.table, parent.column), there).rowcount
+    replace = _replace(landing.table, parent.column, tuple(groups))
+    return int(conn.exec_driver_sql(replace, {**there, **said}).scalar_one())
 
 
 def land_loan_fields(conn: Connection, kind: FileKind, ref: str, landing: Landing) -> tuple[Parent, int]:
@@ -109,19 +108,28 @@ _MOVE = "UPDATE {table} SET loan_id = %(loan)s, lead_id = NULL WHERE lead_id = %
 
 
 @lru_cache(maxsize=256)
-def _upsert(table: str, parent: str, columns: tuple[str, ...]) -> str:
-    """One statement for all rows that have these columns. Rows that are equal already are not even locked."""
+def _replace(table: str, parent: str, groups: tuple[tuple[str, ...], ...]) -> str:
+    """One statement for all rows of a table: what is not said is gone, and each group, whose rows have the same
+    columns, is put. Returns how many rows were written."""
+    puts = [f"put_{number} AS ({_upsert(table, parent, columns, number)})" for number, columns in enumerate(groups)]
+    parts = [f"gone AS ({_delete(table, parent)})", *puts]
+    written = " + ".join(f"(SELECT count(*) FROM {part.split()[0]})" for part in parts)  # noqa: S608  names of ours
+    return f"WITH {', '.join(parts)} SELECT {written}"
+
+
+def _upsert(table: str, parent: str, columns: tuple[str, ...], number: int) -> str:
+    """Rows that are equal already are not even locked."""
     compared = [column for column in columns if not column.endswith("_encrypted")]
     return f"""
         INSERT INTO {table} ({parent}, {", ".join(columns)})
         SELECT %(parent)s, {", ".join(f"said.{column}" for column in columns)}
-          FROM jsonb_populate_recordset(NULL::{table}, %(rows)s::jsonb) AS said
+          FROM jsonb_populate_recordset(NULL::{table}, %(rows_{number})s::jsonb) AS said
          WHERE NOT EXISTS (
                SELECT FROM {table} AS held WHERE held.{parent} = %(parent)s AND held.lqb_id = said.lqb_id
                   AND ({_list("held", compared)}) IS NOT DISTINCT FROM ({_list("said", compared)}))
          ORDER BY said.lqb_id
             ON CONFLICT ({parent}, lqb_id)
-            DO UPDATE SET ({", ".join(columns)}) = ROW ({_list("excluded", columns)})
+            DO UPDATE SET ({", ".join(columns)}) = ROW ({_list("excluded", columns)}) RETURNING 1
     """  # noqa: S608  names of ours, no value
 
 
@@ -139,10 +147,9 @@ def _upsert_file(table: str, columns: tuple[str, ...]) -> str:
     """  # noqa: S608  names of ours, no value
 
 
-@lru_cache(maxsize=64)
 def _delete(table: str, parent: str) -> str:
     kept = "AND NOT (role = 'co_borrower' AND position = ANY (%(unsaid)s::int[]))" if table == "borrowers" else ""
-    return f"DELETE FROM {table} WHERE {parent} = %(parent)s AND lqb_id <> ALL (%(ids)s::text[]) {kept}"  # noqa: S608
+    return f"DELETE FROM {table} WHERE {parent} = %(parent)s AND lqb_id <> ALL (%(ids)s::text[]) {kept} RETURNING 1"  # noqa: S608
 
 
 def _list(row: str, columns: Iterable[str]) -> str:

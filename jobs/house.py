@@ -165,7 +165,7 @@ class House:
             engine=self.engine,
             rules=self.rules,
             mlm=self.mlm(prompt=False),
-            lander=Lander(self.engine, self.rules, self.names, self.keys),
+            lander=Lander(self.rules, self.names, self.keys),
             worker_id=self.worker_id,
             clock=time.monotonic,
             wait=time.sleep,

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from random import Random
 
 import structlog
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from freshness.concerns import Concern
@@ -46,16 +46,16 @@ _BECAME_LOAN = "UPDATE leads SET became_loan_id = %(loan_id)s WHERE id = %(lead_
 
 @dataclass
 class Lander:
-    """Ends slices for one worker process. `lot` draws the pauses after errors."""
+    """Ends slices for one worker process, on connections that have no transaction yet. `lot` draws the pauses after
+    errors."""
 
-    engine: Engine
     rules: Rules
     names: Names
     keys: FieldKeys
     lot: Random = field(default_factory=Random)
 
-    def land(self, lease: Lease, reading: Reading, answer: Answer) -> Committed:
-        """Land what the answer says of this lease's concern.
+    def land(self, conn: Connection, lease: Lease, reading: Reading, answer: Answer) -> Committed:
+        """Land what the answer says of this lease's concern, in a transaction of its own on this connection.
 
         "lease lost" if somebody else has it by now; "gave way" if somebody was in the way for long: it lands another
         time. Either way nothing of it has happened.
@@ -64,52 +64,52 @@ class Lander:
             DBAPIError: PostgreSQL is away, or not as we need it.
         """
         try:
-            return self._land(lease, reading, answer)
+            return self._land(conn, lease, reading, answer)
         except DBAPIError as error:
             code = str(getattr(error.orig, "sqlstate", None) or "")
             if code[:2] in REFUSED:
-                return self.failed(lease, hydrating_errors.RefusedRows(lease.concern, code))
+                return self.failed(conn, lease, hydrating_errors.RefusedRows(lease.concern, code))
             if code not in IN_THE_WAY:
                 raise
             log.info("slice.gave_way", file_id=lease.file.id, concern=lease.concern.value, sqlstate=code)
             return Committed("gave way")
 
-    def not_found(self, lease: Lease) -> Committed:
+    def not_found(self, conn: Connection, lease: Lease) -> Committed:
         """MLM does not have the file. Loan fields purge it when they meet that twice; others wait for them."""
-        with self.engine.begin() as conn:
+        with conn.begin():
             done = failures.not_found(conn, self.rules, lease)
         if done.outcome != "gone":
             return done
         try:
-            with self.engine.begin() as conn:
+            with conn.begin():
                 return self._purge(conn, lease)
         except LeaseLost as lost:
             log.info("slice.lost", file_id=lease.file.id, concern=lease.concern.value, why=str(lost))
             return Committed("lease lost")
 
-    def failed(self, lease: Lease, error: Exception) -> Committed:
+    def failed(self, conn: Connection, lease: Lease, error: Exception) -> Committed:
         """Write an error of MLM's or of the answer's down: tried again, put off, or given up."""
         final = isinstance(error, mlm_errors.GiveUp)
         line = f"{type(error).__name__}: {error}"
         log.warning("slice.failed", file_id=lease.file.id, concern=lease.concern.value, error=line)
-        with self.engine.begin() as conn:
+        with conn.begin():
             if isinstance(error, mlm_errors.SignInFailed):
                 return failures.put_off(conn, self.rules, lease, line, pause_s=SIGN_IN_PAUSE_S)
             return failures.failed(conn, self.rules, lease, line, final=final, lot=self.lot)
 
-    def _land(self, lease: Lease, reading: Reading, answer: Answer) -> Committed:
+    def _land(self, conn: Connection, lease: Lease, reading: Reading, answer: Answer) -> Committed:
         try:
             found = HYDRATORS[lease.concern].rows(answer, self.names, self.keys)
-            with self.engine.begin() as conn:
+            with conn.begin():
                 return self._commit(conn, lease, reading, answer, found)
         except LeaseLost as lost:
             log.info("slice.lost", file_id=lease.file.id, concern=lease.concern.value, why=str(lost))
             return Committed("lease lost")
         except hydrating_errors.MissingBorrower as error:
-            with self.engine.begin() as conn:
+            with conn.begin():
                 return failures.waits_for_borrowers(conn, self.rules, lease, reading, str(error))
         except hydrating_errors.HydrateError as error:
-            return self.failed(lease, error)
+            return self.failed(conn, lease, error)
 
     def _commit(self, conn: Connection, lease: Lease, reading: Reading, answer: Answer, found: Landing) -> Committed:
         if not commits.is_worth_landing(self.rules, lease, reading):

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import structlog
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from freshness.bell import Ring, Work
@@ -104,28 +104,32 @@ class Slices:
             with self.traces.read(first.orders, [lease.concern.value for lease in taken]):
                 answer = self.mlm.load_by_ref(first.file.ref, question)
         except mlm_errors.NotFound:
-            return _ended(taken, {lease.concern: self.lander.not_found(lease) for lease in taken})
+            with self.engine.connect() as conn:
+                return _ended(taken, {lease.concern: self.lander.not_found(conn, lease) for lease in taken})
         except mlm_errors.MlmError as error:
             if len(taken) > 1 and not isinstance(error, mlm_errors.SignInFailed):
                 return self._part(taken, asked_at, error)
-            return _ended(taken, {lease.concern: self.lander.failed(lease, error) for lease in taken})
+            with self.engine.connect() as conn:
+                return _ended(taken, {lease.concern: self.lander.failed(conn, lease, error) for lease in taken})
         reading = Reading(stamp_in(answer, self.lander.names), asked_at, self._now(first, began))
-        return self._land_each(taken, reading, answer)
+        with self.engine.connect() as conn:
+            ended = self._land_each(conn, taken, reading, answer)
+        if any(lease.concern not in ended.slices or ended.slices[lease.concern].lost for lease in taken):
+            self._give_back(first)
+        return ended
 
-    def _land_each(self, taken: Sequence[Lease], reading: Reading, answer: Answer) -> Ended:
-        """Land one after the other, upstream first. What hangs on one that has not landed is given back."""
+    def _land_each(self, conn: Connection, taken: Sequence[Lease], reading: Reading, answer: Answer) -> Ended:
+        """Land one after the other, upstream first; not what hangs on one that has not landed."""
         done: dict[Concern, Committed] = {}
         owner, mark = None, None
         for lease in taken:
             if self._may_follow(lease, taken, done):
                 with self.traces.landing(lease.orders, lease.concern.value) as landing:
-                    ended = self.lander.land(lease.after(owner, mark) if owner else lease, reading, answer)
+                    ended = self.lander.land(conn, lease.after(owner, mark) if owner else lease, reading, answer)
                     landing.note(outcome=ended.outcome)
                 if ended.owner:
                     owner, mark = ended.owner, commits.stamp_of(self.rules, reading, lease.resolution_s)
                 done[lease.concern] = ended
-        if any(lease.concern not in done or done[lease.concern].lost for lease in taken):
-            self._give_back(taken[0])
         return _ended(taken, done)
 
     def _may_follow(self, lease: Lease, taken: Sequence[Lease], done: Mapping[Concern, Committed]) -> bool:

@@ -77,19 +77,18 @@ class Committed:
         return self.outcome in ("lease lost", "gave way")
 
 
-_COMMIT_CONCERN = """
-UPDATE file_concerns SET held = %(held)s, served = %(served)s, landed = greatest(landed, %(order)s),
-    landed_at = %(now)s, attempts = 0, fruitless = %(fruitless)s, tried_order = %(ordered)s, next_try_at = %(next)s,
-    first_error_at = NULL, last_error = NULL, last_error_at = NULL, given_up_stamp = NULL,
-    lease_token = NULL, lease_worker = NULL, lease_at = NULL, lease_until = NULL
-WHERE file_id = %(file_id)s AND concern = %(concern)s
-"""
-
-_COMMIT_FILE = f"""
+_WRITE = f"""
+WITH concern AS (
+    UPDATE file_concerns SET held = %(held)s, served = %(served)s, landed = greatest(landed, %(order)s),
+        landed_at = %(now)s, attempts = 0, fruitless = %(fruitless)s, tried_order = %(ordered)s, next_try_at = %(next)s,
+        first_error_at = NULL, last_error = NULL, last_error_at = NULL, given_up_stamp = NULL,
+        lease_token = NULL, lease_worker = NULL, lease_at = NULL, lease_until = NULL
+    WHERE file_id = %(file_id)s AND concern = %(concern)s
+), run AS ({runs.RECORD})
 UPDATE file_freshness SET
-    mark_seen_at = CASE WHEN %(v)s::timestamptz > coalesce(mark, '-infinity') THEN %(seen)s ELSE mark_seen_at END,
-    mark = greatest(mark, %(v)s::timestamptz), racy_stamp = greatest(racy_stamp, %(racy)s::timestamptz),
-    unstamped = %(unstamped)s, served = greatest(served, %(served)s), slice_committed_at = %(now)s
+    mark_seen_at = CASE WHEN %(stamp)s::timestamptz > coalesce(mark, '-infinity') THEN %(seen)s ELSE mark_seen_at END,
+    mark = greatest(mark, %(stamp)s::timestamptz), racy_stamp = greatest(racy_stamp, %(racy)s::timestamptz),
+    unstamped = %(unstamped)s, served = greatest(served, %(served_by_all)s), slice_committed_at = %(now)s
 WHERE id = %(file_id)s RETURNING {COLUMNS}
 """  # noqa: S608 - column names of ours
 
@@ -122,7 +121,11 @@ def commit_read(conn: Connection, rules: Rules, lease: Lease, reading: Reading, 
     if settlement.new_epoch:
         epochs.begin(conn, file.id, v, holding=lease.concern)
     receipts.count_rows(conn, file.id, landed.rows, after=row.served, order=lease.terms.order, now=file.now)
-    after = _write(conn, rules, lease, file, concerns, settlement, v, reading)
+    outcome = _outcome(settlement, became_loan)
+    run = runs.run(
+        lease, outcome, asked_at=reading.asked_at, stamp=v, rows_changed=landed.rows_changed, unread=landed.unread
+    )
+    after = _write(conn, rules, lease, file, concerns, settlement, reading, run)
     rings = [Ring(Work.HYDRATE_CONCERN, file.id, below) for below in downstream_of(lease.concern, rules.active)]
     exited_since = own_writes.exited_since(conn, file.id, lease.writes)
     causes = _causes_for_another(settlement, exited_since, became_loan)
@@ -134,10 +137,6 @@ def commit_read(conn: Connection, rules: Rules, lease: Lease, reading: Reading, 
         state = unconfirmed.note(conn, rules, file.id)
     else:
         state = unconfirmed.note_of(conn, rules, *after)
-    outcome = _outcome(settlement, became_loan)
-    runs.record(
-        conn, lease, outcome, asked_at=reading.asked_at, stamp=v, rows_changed=landed.rows_changed, unread=landed.unread
-    )
     kinds = [events.HYDRATED] * is_loan_fields + [events.FRESH] * (state is State.FRESH)
     events.write(conn, file.ref, kinds)
     if is_loan_fields:
@@ -216,10 +215,11 @@ def _write(
     file: FileRow,
     concerns: Mapping[Concern, ConcernRow],
     settlement: Settlement,
-    v: dt.datetime | None,
     reading: Reading,
+    run: Mapping[str, Any],
 ) -> tuple[FileRow, dict[Concern, ConcernRow]]:
-    """Write the settlement down; the file and its concerns as they stand then."""
+    """Write the settlement and the run down in one statement; the file and its concerns as they stand then."""
+    v = run["stamp"]
     row = concerns[lease.concern]
     pause = dt.timedelta(seconds=min(FIRST_FRUITLESS_S * 2.0 ** min(row.fruitless, 16), LONGEST_FRUITLESS_S))
     written = replace(
@@ -231,19 +231,14 @@ def _write(
         # By the answer, so that what came in one answer is due again in one.
         next_try_at=None if settlement.serves else reading.answered_at + pause,
     )
-    parameters = {
-        "file_id": file.id, "concern": lease.concern.value, "held": written.held, "served": written.served,
-        "order": lease.terms.order, "now": file.now, "ordered": file.ordered, "fruitless": written.fruitless,
-        "next": written.next_try_at,
-    }  # fmt: skip
-    conn.exec_driver_sql(_COMMIT_CONCERN, parameters)
     after = {**concerns, lease.concern: written}
     served_by_all = min(after[c].served for c in rules.active)
     parameters = {
-        "file_id": file.id, "v": v, "racy": v if settlement.racy_due_at else None, "served": served_by_all,
-        "unstamped": settlement.unstamped, "now": file.now, "seen": reading.answered_at,
+        **run, "held": written.held, "served": written.served, "now": file.now, "ordered": file.ordered,
+        "fruitless": written.fruitless, "next": written.next_try_at, "racy": v if settlement.racy_due_at else None,
+        "served_by_all": served_by_all, "unstamped": settlement.unstamped, "seen": reading.answered_at,
     }  # fmt: skip
-    file_after = FileRow(*conn.exec_driver_sql(_COMMIT_FILE, parameters).one())
+    file_after = FileRow(*conn.exec_driver_sql(_WRITE, parameters).one())
     if served_by_all > file.served:
         receipts.mark_served(conn, file.id, served_by_all, file.now)
     return file_after, after

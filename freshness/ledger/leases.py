@@ -60,8 +60,9 @@ class Lease:
     @property
     def orders(self) -> list[tuple[int, int]]:
         """The orders that it is read for, each as the file's id and the number, the newest last; twenty of many."""
-        first = max(self.served + 1, self.terms.order - 19)
-        return [(self.file.id, number) for number in range(first, self.terms.order + 1)]
+        newest = self.terms.order
+        first = min(max(self.served + 1, newest - 19), newest)
+        return [(self.file.id, number) for number in range(first, newest + 1)]
 
     def after(self, owner: Owner, mark: dt.datetime | None) -> Lease:
         """The same lease, once rows that were taken with it have landed in their owner and raised the mark."""

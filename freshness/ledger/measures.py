@@ -1,7 +1,8 @@
 """Measures: how much is stale, since when, given up, waiting. Counted by a scheduler every so often, and kept.
 
 Counting costs what is stale, which after an import of everything is everything. So it is not done for whoever asks: of
-several schedulers one counts, it rests nine times as long as that took, and who asks reads one row.
+several schedulers one counts, it rests nine times as long as that took, and who asks reads one row. Files are counted
+whatever their number; by concern, where more than `AMONG` are stale, it is counted among so many of them.
 """
 
 from __future__ import annotations
@@ -22,11 +23,19 @@ EVERY_S = 10.0
 #: Of so long, one part is counting.
 RESTS = 9
 
+AMONG = 50_000
+
 _MAKE = "INSERT INTO measures (id, measured_at) VALUES (1, '-infinity') ON CONFLICT DO NOTHING"
 
 _TAKE = """
 SELECT FROM measures
 WHERE measured_at <= mlm_now() - make_interval(secs => greatest(%(every)s, %(rests)s * took_s)) FOR UPDATE SKIP LOCKED
+"""
+
+_STALE = """
+SELECT count(*) AS files, min(o.placed_at) AS oldest
+FROM file_freshness f LEFT JOIN refresh_orders o ON o.file_id = f.id AND o.number = f.served + 1
+WHERE f.served < f.ordered
 """
 
 _WAITING = """
@@ -70,11 +79,14 @@ def measure(conn: Connection, rules: Rules) -> bool:
     if conn.exec_driver_sql(_TAKE, {"every": EVERY_S - 1, "rests": RESTS}).first() is None:
         return False
     began = time.monotonic()
-    behind = backlog.backlog(conn, rules)
+    behind = backlog.backlog(conn, rules, among=AMONG)
+    stale_files, oldest = behind.stale_files, behind.oldest
+    if stale_files >= AMONG:
+        stale_files, oldest = conn.exec_driver_sql(_STALE).one()
     waiting = conn.exec_driver_sql(_WAITING).one()
     told = {
-        "stale_files": behind.stale_files,
-        "oldest": _epoch(behind.oldest),
+        "stale_files": stale_files,
+        "oldest": _epoch(oldest),
         "unconfirmed_files": behind.unconfirmed_files,
         "captures_waiting": waiting.captures,
         "newest_receipt": waiting.newest,

@@ -10,7 +10,6 @@ import datetime as dt
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from sqlalchemy import Connection
 
@@ -110,6 +109,7 @@ _FILE = f"SELECT {COLUMNS} FROM file_freshness WHERE id = %(file_id)s"  # noqa: 
 # Not FOR UPDATE: a row that refers to the file (a registration, a lease) must not wait for this lock.
 _LOCK = f"{_FILE} FOR NO KEY UPDATE"
 
+# The columns of a `ConcernRow`, in order, behind the file's id.
 _EACH_CONCERN = """
 SELECT c.file_id, c.concern, c.held, c.served, c.landed, c.landed_at,
        CASE WHEN c.tried_order = f.ordered THEN c.attempts ELSE 0 END AS attempts,
@@ -156,12 +156,12 @@ def file_under_lock(conn: Connection, file_id: int) -> FileRow | None:
 
 def concern_rows(conn: Connection, rules: Rules, file: FileRow) -> dict[Concern, ConcernRow]:
     """Every active concern of the file, those without a row too."""
-    found = conn.exec_driver_sql(_CONCERNS, {"file_id": file.id, "life": WORKER_LIFE_S}).mappings()
-    rows = {row["concern"]: row for row in found}
+    found = conn.exec_driver_sql(_CONCERNS, {"file_id": file.id, "life": WORKER_LIFE_S})
+    rows = {row[1]: row for row in found}
     first = None
     if file.ordered and any(concern not in rows for concern in rules.active):
         first = conn.exec_driver_sql(_FIRST_ORDER, {"file_id": file.id}).scalar()
-    return {c: _concern(c, rows[c]) if c in rows else _missing(c, first) for c in rules.active}
+    return {c: ConcernRow(c, *rows[c][2:]) if c in rows else _missing(c, first) for c in rules.active}
 
 
 def files_with_slices(
@@ -172,10 +172,9 @@ def files_with_slices(
     parameters = {"file_ids": list(file_ids), "life": WORKER_LIFE_S}
     files = {row.id: FileRow(*row) for row in conn.exec_driver_sql(_FILES, parameters)}
     found: dict[int, dict[Concern, ConcernRow]] = {}
-    for row in conn.exec_driver_sql(_CONCERNS_OF_FILES, parameters).mappings():
-        if row["concern"] in rules.active:
-            concern = Concern(row["concern"])
-            found.setdefault(row["file_id"], {})[concern] = _concern(concern, row)
+    for file_id, concern, *numbers in conn.exec_driver_sql(_CONCERNS_OF_FILES, parameters):
+        if concern in rules.active:
+            found.setdefault(file_id, {})[Concern(concern)] = ConcernRow(Concern(concern), *numbers)
     for file_id in file_ids:
         if file_id in files:
             rows = found.get(file_id, {})
@@ -231,10 +230,6 @@ def _state(
         hangs_on=above,
         alone=row.attempts > 0 or row.is_void or row.alone_order >= file.ordered,
     )
-
-
-def _concern(concern: Concern, row: Mapping[Any, Any]) -> ConcernRow:
-    return ConcernRow(concern=concern, **{name: row[name] for name in ConcernRow.__slots__ if name != "concern"})
 
 
 def _missing(concern: Concern, behind_since: dt.datetime | None) -> ConcernRow:

@@ -245,7 +245,7 @@ def test_a_landing_takes_the_same_few_statements_however_many_rows(house: House,
     with house.engine.begin() as conn:
         event.listen(conn, "before_cursor_execute", lambda _c, _u, statement, *_: seen.append(statement))
         assert land(conn, parent, file.landing(Concern.ASSETS)) == 300
-    assert len(seen) == 3, "the owners' ids, one upsert, one delete"
+    assert len(seen) == 2, "the ids of owners, and one that puts and deletes"
 
 
 def test_a_landing_commits_nothing_of_its_own(house: House, file: AFile):

@@ -139,7 +139,7 @@ class House:
             engine=self.postgres.engine,
             rules=self.rules,
             mlm=self.mlm,
-            lander=Lander(self.postgres.engine, self.rules, self.names, self.keys, lot),
+            lander=Lander(self.rules, self.names, self.keys, lot),
             worker_id=name,
             clock=self.postgres.clock,
             wait=lambda seconds: self.scheduler.wait(self.postgres.clock.now + seconds),

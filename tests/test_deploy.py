@@ -59,7 +59,7 @@ def test_a_question_asks_for_metrics_and_labels_that_there_are(question: str) ->
     assert set(_NAME.findall(question))
     assert set(_NAME.findall(question)) <= set(known)
     for name, selected in _LABELS.findall(question):
-        asked = {part.split("=")[0].rstrip("!~ ").strip() for part in selected.split(",") if part.strip()}
+        asked = set(re.findall(r"(\w+)\s*(?:=~|!~|!=|=)", selected))
         assert asked <= known[name] | ADDED
     grouped = {label.strip() for by in re.findall(r"\bby \(([^)]*)\)", question) for label in by.split(",")}
     assert grouped <= {label for name in _NAME.findall(question) for label in known[name]} | ADDED

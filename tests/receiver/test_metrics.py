@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import httpx
 import sqlalchemy as sa
 from prometheus_client.parser import text_string_to_metric_families
 from running_receiver import MLM_TOKEN, NEWER, OPEN, SEEDED, Receiver, engine_to_nowhere, receiver
 
 from freshness import metrics
-from freshness.ledger import measures, tallies
+from freshness.ledger import backstops, measures, tallies
+from freshness.ledger.backstops import Backstop
 from freshness.metrics import Tally
 from freshness.rules import rules_of
 from freshness.settings import load
@@ -143,3 +146,38 @@ def test_the_spool_is_shown(engine: sa.Engine, tmp_path) -> None:
         assert served.post(json=[entry("M5", NEWER)], token=MLM_TOKEN).status_code == 202
         seen = scraped(served)
     assert (seen["freshness_spool_batches", ("waiting",)], seen["freshness_spool_writable", ()]) == (1, 1)
+
+
+def test_what_backstops_found_stays_counted_after_their_hours_are_pruned(engine: sa.Engine) -> None:
+    with engine.begin() as conn:
+        backstops.count(conn, Backstop.AUDIT, "a", looked=3, missed=2)
+    with engine.begin() as conn:
+        conn.exec_driver_sql("DELETE FROM backstop_runs")
+    with receiver(engine) as served:
+        seen = scraped(served)
+    assert seen["freshness_backstop_missed_total", ("audit",)] == 2
+    assert seen["freshness_backstop_looked_total", ("audit",)] == 3
+    assert seen["freshness_backstop_missed_total", ("poll",)] == 0
+
+
+def test_counts_that_are_not_committed_count_nowhere(engine: sa.Engine) -> None:
+    with contextlib.suppress(ZeroDivisionError), engine.begin() as conn:
+        backstops.count(conn, Backstop.ROUNDS, "a", looked=3)
+        raise ZeroDivisionError
+    with engine.begin() as conn:
+        assert tallies.total(conn) == {}
+
+
+def test_nothing_that_came_from_outside_stands_in_the_metrics(engine: sa.Engine) -> None:
+    planted = ("R-123-45-6789", "2026110096", "Roe-Event", "1970-01-02")
+    body = {
+        "eventType": planted[2],
+        "loanNumber": planted[1],
+        "referenceNumber": planted[0],
+        "values": {"sLastModifiedTimestamp": planted[3]},
+    }
+    with receiver(engine) as served:
+        assert served.post(json=[body]).status_code == 200
+        told = served.get("/metrics", token=None).text
+    assert 'freshness_receipts_total{outcome="unsupported_event"} 1.0' in told
+    assert [each for each in planted if each in told] == []

@@ -76,7 +76,7 @@ class House:
     stopping: threading.Event = field(default_factory=threading.Event)
     #: What this process counts for `/metrics`, until it hands it over.
     tally: Tally = field(default_factory=Tally)
-    _hands_over_at: float = 0.0
+    _hands_over_at: float = field(default=0.0, init=False, repr=False)
 
     @cached_property
     def worker_id(self) -> str:

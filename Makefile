@@ -7,7 +7,7 @@ READY := .venv/.ready
 PYTEST := $(BIN)/python -m pytest -n 2 --hypothesis-profile=ci --basetemp=.freshness/tests
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo up test test-all faults soak fuzz check lint types floors bench bench-first clean
+.PHONY: help venv demo up test test-all faults soak fuzz check lint types floors bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,11 +58,10 @@ floors: $(READY) ## Imports run down only (import-linter)
 
 ONLY ?=
 ROUNDS ?= 3
+SCALE ?= 1
+LONG ?= 0
 bench: $(READY) ## Ours, the peers and the limits in turn, into docs/performance.md; ONLY="receive …" for some
-	$(BIN)/python -m benchmarks --write --rounds $(ROUNDS) $(ONLY)
-
-bench-first: $(READY) ## From webhook to changed row, and a capture's wait behind 2,000 slices
-	$(BIN)/python -m benchmarks.first
+	SCALE=$(SCALE) LONG=$(LONG) $(BIN)/python -m benchmarks $(if $(filter 1,$(SCALE)),--write) --rounds $(ROUNDS) $(ONLY)
 
 clean: ## Remove what the targets made, but for .venv
 	rm -rf .freshness .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build *.egg-info

@@ -1,1 +1,1 @@
-"""Measurements of the product, run against the real thing: `python -m benchmarks.first`."""
+"""Measurements of the product, run against the real thing: `python -m benchmarks` (docs/performance.md)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol, cast
 
-from . import burst, calls, receive, slices
+from . import burst, calls, latency, memory, receive, senders, slices, volume
 from .table import Measured
 
 
@@ -22,4 +22,6 @@ class Group(Protocol):
         """Measure."""
 
 
-GROUPS: dict[str, Group] = {group.NAME: group for group in cast(tuple[Group, ...], (receive, calls, burst, slices))}
+_ALL = cast(tuple[Group, ...], (receive, senders, latency, calls, burst, slices, volume, memory))
+
+GROUPS: dict[str, Group] = {group.NAME: group for group in _ALL}

@@ -30,16 +30,16 @@ UNEVEN = 50 * 64
 
 
 class Ours:
-    """The product's receiver and its database."""
+    """The product's receiver and its database. `pid` is its process, while it runs."""
 
-    def __init__(self, here: Ground, known: int) -> None:
+    pid: int
+
+    def __init__(self, here: Ground, known: int, name: str = "ours") -> None:
         self.here, self.known = here, known
-        self.file = here.directory / "ours.requests"
-        self.url = here.database("ours")
+        self.file = here.directory / f"{name}.requests"
+        self.url = here.database(name)
         upgrade(self.url)
-        execute(self.url, files.LOANS, held=files.HELD, files=known)
-        execute(self.url, files.THEIR_NUMBERS, held=files.HELD)
-        execute(self.url, files.THEIR_CONCERNS, held=files.HELD, concerns=files.ACTIVE)
+        self.fill()
         execute(self.url, files.RECEIPT_WEEKS)
         execute(self.url, files.CALIBRATED)
         settle(self.url)
@@ -51,6 +51,12 @@ class Ours:
             "FIELD_KEYS": base64.urlsafe_b64encode(os.urandom(32)).decode(),
         }
 
+    def fill(self) -> None:
+        """Put the files there that changes are told of."""
+        execute(self.url, files.LOANS, held=files.HELD, files=self.known)
+        execute(self.url, files.THEIR_NUMBERS, held=files.HELD)
+        execute(self.url, files.THEIR_CONCERNS, held=files.HELD, concerns=files.ACTIVE)
+
     @contextmanager
     def receiver(self) -> Iterator[int]:
         """The receiver, for as long as the block runs; its port. Files are fresh, receipts and bells none."""
@@ -58,7 +64,7 @@ class Ours:
         port = free_port()
         environment = {**self.environment, "PORT": str(port)}
         argv = [sys.executable, "-m", "console", "receiver"]
-        with running(argv, self.here.directory / "receiver.log", environment, listens(port, "/readyz")):
+        with running(argv, self.here.directory / "receiver.log", environment, listens(port, "/readyz")) as self.pid:
             yield port
 
     def make_fresh(self) -> None:
@@ -75,14 +81,17 @@ class Ours:
         Raises:
             RuntimeError: not so: what was measured is not what is said.
         """
-        rows = execute(self.url, files.RECEIVED)
+        rows, orders = self.received()
         counts = {(outcome, reason): count for outcome, reason, count in rows}
         newer = counts.get(("dispatched", "newer"), 0)
         held = sum(count for (outcome, _), count in counts.items() if outcome == "held")
-        orders = execute(self.url, files.ORDERED)[0][0]
         sound = newer + held == sum(counts.values()) == entries and orders == newer
         if not sound or abs(newer - held) > UNEVEN:
             raise RuntimeError(f"{entries} entries were answered, and left {counts} and {orders} orders")
+
+    def received(self) -> tuple[list[tuple[Any, ...]], int]:
+        """How many receipts of each outcome and reason there are since the round began, and how many orders."""
+        return execute(self.url, files.RECEIVED), execute(self.url, files.ORDERED)[0][0]
 
     def requests(self, port: int, batch: int, count: int) -> Iterator[bytes]:
         """So many deliveries of so many entries."""

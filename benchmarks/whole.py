@@ -6,7 +6,7 @@ import base64
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,27 +51,27 @@ class Whole:
         with self._beating("worker", environment), self._beating("scheduler", environment):
             yield
 
-    def import_all(self) -> None:
-        """Bring every file of the sandbox here; they are fresh afterwards, and equal to MLM's."""
-        begun = importing.begin(self.house.engine, self.mlm.store.refs())
+    def import_all(self, refs: Sequence[str] | None = None) -> None:
+        """Bring every file of the sandbox here, or these; they are fresh afterwards, and equal to MLM's."""
+        begun = importing.begin(self.house.engine, refs or self.mlm.store.refs())
         for progress in importing.follow(self.house.engine, self.house.bell, begun.run):
             if progress.done:
                 break
         self.rests()
-        self.is_equal()
+        self.is_equal(refs)
 
     def rests(self, within_s: float = 120.0) -> None:
         """Wait until nothing is under way: no webhook waits, no file is stale, MLM is asked nothing."""
         until(self._at_rest, within_s, every_s=0.02)
 
-    def is_equal(self) -> None:
-        """Every value of every file of ours is MLM's.
+    def is_equal(self, refs: Sequence[str] | None = None) -> None:
+        """Every value of every file of ours, or of these, is MLM's.
 
         Raises:
             RuntimeError: one is not: a change was lost.
         """
         with self.house.engine.begin() as conn:
-            for ref in self.mlm.store.refs():
+            for ref in refs or self.mlm.store.refs():
                 theirs = file_json(self.mlm.store.newest(ref), self.mlm.dials.now)
                 if found := differences(conn, self.house.keys, theirs):
                     raise RuntimeError(f"{ref} is said to be fresh and is not: {found[0]}, of {len(found)}")

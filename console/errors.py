@@ -7,6 +7,7 @@
     ├── CannotListen    an address is taken, or is not ours
     ├── ChildFailed     a process of ours ended before it was ready
     ├── CannotReplay    a receipt that was named is not there, or its entry was not kept
+    ├── NotReached      nobody answers where an instance was said to run
     └── StepFailed      a step of the demo did not hold; the message says what was expected
 
 All of them mean: stop. They are shown as one line, without a traceback.
@@ -62,6 +63,13 @@ class CannotReplay(ConsoleError):
 
     def __init__(self, receipt: int, why: str) -> None:
         super().__init__(f"receipt {receipt} cannot be replayed: {why}")
+
+
+class NotReached(ConsoleError):
+    """Nobody answers where an instance was said to run."""
+
+    def __init__(self, url: str, why: str) -> None:
+        super().__init__(f"{url} cannot be reached ({why})")
 
 
 class StepFailed(ConsoleError):

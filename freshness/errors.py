@@ -8,6 +8,8 @@
         ├── UnknownFile     no loan or lead of that kind has that reference
         ├── UnknownOwnWrite no such own write of that file
         ├── UnreadableStamp a stamp handed to us by portal code names no instant
+        ├── UnknownSubject  no sender has spoken of that subject
+        ├── NotWhole        part of a subject's history was dropped
         └── FieldKeyError   a field key cannot be used, or none decrypts the value
 
 Errors take ids and build their own message. None carries a body or a person's data.
@@ -62,6 +64,20 @@ class UnreadableStamp(GiveUp):
 
     def __init__(self, why: str) -> None:
         super().__init__(f"unreadable stamp: {why}")
+
+
+class UnknownSubject(GiveUp):
+    """No sender has spoken of a subject with that id."""
+
+    def __init__(self, subject_id: int) -> None:
+        super().__init__(f"no subject {subject_id}")
+
+
+class NotWhole(GiveUp):
+    """Part of a subject's history was dropped, so that its rows cannot be rebuilt; they stay as they are."""
+
+    def __init__(self, subject: str, missing: int, entries: int) -> None:
+        super().__init__(f"the history of {subject} is not whole: {missing} of {entries} entries were dropped")
 
 
 class FieldKeyError(GiveUp):

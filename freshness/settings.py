@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import ipaddress
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -167,6 +168,28 @@ def _webhook_keys(value: str) -> WebhookKeys:
     return WebhookKeys(**pairs)
 
 
+def _one_of(*allowed: str) -> Callable[[str], str]:
+    def parse(value: str) -> str:
+        if value.lower() not in allowed:
+            raise ValueError(f"must be one of {', '.join(allowed)}")
+        return value.lower()
+
+    return parse
+
+
+def _pairs(value: str) -> tuple[str, ...]:
+    pairs = _list(value)
+    if not all(name and secret for name, _, secret in (pair.partition(":") for pair in pairs)):
+        raise ValueError("must be name:secret, several by comma")
+    return pairs
+
+
+def _header(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9-]{1,64}", value):
+        raise ValueError("must be the name of a header, such as X-Signature")
+    return value
+
+
 def _path(value: str) -> Path:
     return Path(value)
 
@@ -297,6 +320,52 @@ SETTINGS: tuple[Setting, ...] = (
         "1: one call to MLM reads all that is stale of a file; 0: one call for each concern",
     ),
     Setting(
+        "MMI_SECRET",
+        "",
+        _list,
+        "shared secret that MMI signs bodies with; several, by comma; unset: its route answers 404",
+        secret=True,
+    ),
+    Setting("MMI_SIGNATURE_HEADER", "X-MMI-Signature", _header, "header that bears MMI's signature"),
+    Setting("MMI_SIGNATURE_ALGORITHM", "sha256", _one_of("sha256", "sha384", "sha512", "sha1"), "MMI's HMAC"),
+    Setting("MMI_SIGNATURE_ENCODING", "hex", _one_of("hex", "base64"), "how MMI writes its signature"),
+    Setting("MMI_ZONE", "UTC", _zone, "zone of MMI's timestamps, which name none"),
+    Setting(
+        "MAXWELL_HMAC_SECRET",
+        "",
+        _list,
+        "secret that Maxwell signs bodies with (HMAC-SHA-256); of Maxwell's ways any that is set will do; none: 404",
+        secret=True,
+    ),
+    Setting("MAXWELL_SIGNATURE_HEADER", "X-Maxwell-Signature", _header, "header that bears Maxwell's signature"),
+    Setting("MAXWELL_SIGNATURE_ENCODING", "hex", _one_of("hex", "base64"), "how Maxwell writes its signature"),
+    Setting("MAXWELL_BASIC", "", _pairs, "user:password of Maxwell's (HTTP Basic); several, by comma", secret=True),
+    Setting("MAXWELL_API_KEY", "", _list, "API key of Maxwell's; several, by comma", secret=True),
+    Setting("MAXWELL_API_KEY_HEADER", "X-API-Key", _header, "header that bears Maxwell's API key"),
+    Setting("MAXWELL_TOKEN", "", _list, "bearer that Maxwell sends; several, by comma", secret=True),
+    Setting("MAXWELL_OAUTH_CLIENT_ID", None, _text, "client that Maxwell fetches tokens as from our token route"),
+    Setting("MAXWELL_OAUTH_CLIENT_SECRET", None, _text, "that client's secret", secret=True),
+    Setting("MAXWELL_OAUTH_LIFETIME", "3600", _whole(60, 86_400), "seconds until such a token ends"),
+    Setting("MAXWELL_AWS_KEYS", "", _pairs, "id:secret that Maxwell signs with (AWS signature v4)", secret=True),
+    Setting("MAXWELL_AWS_REGION", "us-east-1", _text, "region in Maxwell's AWS signature"),
+    Setting("MAXWELL_AWS_SERVICE", "execute-api", _text, "service in Maxwell's AWS signature"),
+    Setting("MAXWELL_AWS_WINDOW", "300", _number(1, 86_400), "seconds that Maxwell's clock and ours may differ"),
+    Setting(
+        "COLLATERALXP_URL_SECRET",
+        "",
+        _list,
+        "secret in the URL that CollateralXP calls (`?secret=…`); with the bearer set too, both are needed; none: 404",
+        secret=True,
+    ),
+    Setting("COLLATERALXP_TOKEN", "", _list, "bearer that CollateralXP sends; several, by comma", secret=True),
+    Setting(
+        "SHOWMOJO_TOKEN",
+        "",
+        _list,
+        "bearer that ShowMojo sends to HTTPS addresses; several, by comma; unset: its route answers 404",
+        secret=True,
+    ),
+    Setting(
         "OTEL_EXPORTER_OTLP_ENDPOINT",
         None,
         _web_url,
@@ -341,6 +410,28 @@ class Settings:
     mlm_names: Path | None
     mlm_import_unknown: bool
     mlm_shared_reads: bool
+    mmi_secret: tuple[str, ...] = field(repr=False)
+    mmi_signature_header: str
+    mmi_signature_algorithm: str
+    mmi_signature_encoding: str
+    mmi_zone: ZoneInfo
+    maxwell_hmac_secret: tuple[str, ...] = field(repr=False)
+    maxwell_signature_header: str
+    maxwell_signature_encoding: str
+    maxwell_basic: tuple[str, ...] = field(repr=False)
+    maxwell_api_key: tuple[str, ...] = field(repr=False)
+    maxwell_api_key_header: str
+    maxwell_token: tuple[str, ...] = field(repr=False)
+    maxwell_oauth_client_id: str | None
+    maxwell_oauth_client_secret: str | None = field(repr=False)
+    maxwell_oauth_lifetime: int
+    maxwell_aws_keys: tuple[str, ...] = field(repr=False)
+    maxwell_aws_region: str
+    maxwell_aws_service: str
+    maxwell_aws_window: float
+    collateralxp_url_secret: tuple[str, ...] = field(repr=False)
+    collateralxp_token: tuple[str, ...] = field(repr=False)
+    showmojo_token: tuple[str, ...] = field(repr=False)
     otel_exporter_otlp_endpoint: str | None
     host: str
     port: int

@@ -91,9 +91,9 @@ def _columns(wanted: Field, text: str, keys: FieldKeys) -> Row:
                 raise Unreadable("enum", "out of range")
             return {f"{column}_code": code, column: (wanted.meanings or {}).get(code) if code is not None else None}
         case Kind.SSN:
-            return _sealed(column, values.ssn(text), keys)
+            return sealed(column, values.ssn(text), keys)
         case Kind.ACCOUNT:
-            return _sealed(column, values.text(text), keys)
+            return sealed(column, values.text(text), keys)
         case Kind.LABEL:
             label = values.text(text)
             if label and len(label) > _LONGEST_ID:
@@ -115,7 +115,7 @@ def _columns(wanted: Field, text: str, keys: FieldKeys) -> Row:
             return {column: values.text(text)}
 
 
-def _sealed(column: str, plain: str | None, keys: FieldKeys) -> Row:
+def sealed(column: str, plain: str | None, keys: FieldKeys) -> Row:
     """The three columns of a secret. A number so short that its last four are all of it shows none."""
     return {
         f"{column}_encrypted": None if plain is None else keys.seal(plain),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 import structlog
 from sqlalchemy import Connection, Engine
@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine
 from freshness.bell import Bell, Ring
 from freshness.concerns import Concern
 from freshness.errors import LeaseLost
-from freshness.ledger import captures, claims, confirmations, events, files, receipts, rows, sweeps
+from freshness.ledger import captures, claims, confirmations, events, files, pruning, rows, sweeps
 from freshness.ledger.leases import NotNow
 from freshness.metrics import SERVED_S, SLICES, Tally
 from freshness.rules import Rules
@@ -25,8 +25,8 @@ from .slices import Slices
 
 log = structlog.get_logger()
 
-#: What the weekly prune keeps.
 PRUNE_JOB = "receipts.prune"
+#: What the weekly prune keeps, and what is left of that week.
 RECEIPTS_KEPT = dt.timedelta(days=90)
 
 
@@ -138,12 +138,23 @@ class Clerk:
         self._settle(lambda conn: confirmations.finish(conn, self.rules, asking, text))
 
     def prune_receipts(self) -> None:
-        """Drop old receipts and trails, once a week whoever asks; none whose order is unserved."""
+        """Drop old receipts and trails, once a week whoever asks; none whose order is unserved.
+
+        The week is given back if it could not be done, so that the schedule asks again: a week of receipts was in use.
+        """
         with self.engine.begin() as conn:
-            if not claims.claim(conn, PRUNE_JOB, claims.this_week(conn)):
+            week = claims.this_week(conn)
+            if not claims.claim(conn, PRUNE_JOB, week):
                 return
-            pruned = receipts.prune(conn, RECEIPTS_KEPT)
-        log.info("receipts.pruned", receipts=pruned.receipts, weeks=len(pruned.weeks_dropped))
+        done = False
+        try:
+            pruned = pruning.prune(self.engine.begin, RECEIPTS_KEPT, whole_weeks=True)
+            done = not pruned.weeks_in_use
+            log.info("receipts.pruned", **asdict(pruned))
+        finally:
+            if not done:
+                with self.engine.begin() as conn:
+                    claims.give_back(conn, PRUNE_JOB, week)
 
     def _settle(self, step: Callable[[Connection], Sequence[Ring]]) -> None:
         """Take one answer into the ledger; if the file moved meanwhile, the sweep asks again."""

@@ -282,7 +282,7 @@ class House:
             send(self.broker, POLL)
 
     def _prune_weekly(self) -> None:
-        """Ask for the week's prune until somebody has claimed it, which the prune does in its own transaction."""
+        """Ask for the week's prune until somebody has claimed it, and again if it could not be done."""
         with self.engine.begin() as conn:
             due = not claims.is_claimed(conn, PRUNE_JOB, claims.this_week(conn))
         if due:

@@ -11,7 +11,7 @@ import structlog
 from sqlalchemy import Connection, Engine
 
 from freshness.bell import Bell, Ring
-from freshness.ledger import confirmations, events, own_writes, receipts, sweeps, switches, tallies, workers
+from freshness.ledger import confirmations, events, own_writes, sweeps, switches, tallies, weeks, workers
 from freshness.ledger.orders import file_ring
 from freshness.rules import Rules
 
@@ -78,9 +78,10 @@ class Sweep:
             forgotten = events.forget_old(conn)
             workers.forget_dead(conn)
             tallies.fold(conn)
-            weeks = receipts.make_weeks_ahead(conn)
-        if forgotten or weeks:
-            log.info("sweep.tidied", events=forgotten, weeks=weeks)
+        with self.engine.begin() as conn:
+            made = weeks.make_ahead(conn)
+        if forgotten or made:
+            log.info("sweep.tidied", events=forgotten, weeks=made)
 
     def follow_switches(self) -> None:
         """Bring files in line with the concerns that `MLM_NAMES` leaves: none waits for one that is switched off, and

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 import anyio.to_thread
 from redis.asyncio import Redis
@@ -16,6 +16,7 @@ from starlette.routing import BaseRoute, Route, Router
 from starlette.types import Receive, Scope, Send
 
 from freshness.bell import Bell
+from freshness.field_keys import FieldKeys
 from freshness.metrics import Tally
 from freshness.rules import Rules
 from freshness.settings import Settings
@@ -32,7 +33,11 @@ from .metrics import Gate, Metrics
 from .openapi import document
 from .portal import Portal
 from .problems import Shield
+from .reception import Reception
 from .refusals import Refusals
+from .senders import SENDERS, Declare
+from .senders.sender import Sender
+from .sending import SendersIntake, Sending
 from .spool import Spool
 from .webhook import Webhook
 
@@ -48,21 +53,28 @@ def make_app(
     more_routes: tuple[BaseRoute, ...] = (),
     process: str = "receiver",
     traces: Traces | None = None,
+    senders: tuple[Declare, ...] = SENDERS,
 ) -> App:
     """The receiver as an ASGI app.
 
     `threads` requests are at the database at once, so the engine's pool should hold as many; more wait their turn.
     `redis_url` is where announcements ring; without it, or with it away, event streams look every 2 s. `more_routes`
-    is where whoever composes adds what is not the receiver's own. `process` is what its counts are kept by: a name of
-    its own for each process.
+    is where whoever composes adds what is not the receiver's own. `senders` are those that deliver beside MLM.
+    `process` is what this process's counts are kept by: a name of its own.
 
     Raises:
-        SettingError: SPOOL_DIR is set, and is no place to write to.
+        SettingError: SPOOL_DIR is set, and is no place to write to; or a sender is configured without FIELD_KEYS.
     """
     desk = Desk(engine, rules, bell, Tally(), traces or Traces())
     spool = Spool(settings.spool_dir) if settings.spool_dir else None
+    told = [declare(settings) for declare in senders]
+    if any(sender.proof for sender in told):
+        settings.need("FIELD_KEYS")
+    reception = Reception(told, FieldKeys(settings.field_keys)) if settings.field_keys else None
     intake = Intake(desk, spool)
-    drain = Drain(spool, desk) if spool else None
+    taking = SendersIntake(desk, spool, reception) if reception else None
+    drain = Drain(spool, desk, reception) if spool else None
+    refusals = Refusals(engine)
     redis = _redis(redis_url)
     hub = Hub(engine, redis)
     mlm = Door.of(settings.mlm_webhook_token, settings.mlm_webhook_networks, settings.trusted_proxies)
@@ -70,12 +82,13 @@ def make_app(
     gate = Gate(Door.of(settings.metrics_token, proxies=settings.trusted_proxies))
     metrics = Metrics(gate, engine, process, desk.tally, redis_url, spool)
     routes: list[BaseRoute] = [
-        *Webhook(mlm, intake, settings.mlm_webhook_keys, Refusals(engine), desk).routes(),
+        *Webhook(mlm, intake, settings.mlm_webhook_keys, refusals, desk).routes(),
+        *(route for sender in told for route in Sending(sender, taking, mlm, refusals).routes()),
         *Portal(portal, desk).routes(),
         *Events(portal, desk, hub).routes(),
         *Health(engine, redis, spool).routes(),
         *metrics.routes(),
-        Route("/openapi.json", _openapi, methods=["GET"]),
+        Route("/openapi.json", _openapi(told), methods=["GET"]),
         *more_routes,
     ]
 
@@ -110,8 +123,11 @@ class App:
             end()
 
 
-async def _openapi(_: Request) -> Response:
-    return JSONResponse(document())
+def _openapi(senders: Sequence[Sender]) -> Callable[[Request], Awaitable[Response]]:
+    async def get(_: Request) -> Response:
+        return JSONResponse(document(senders))
+
+    return get
 
 
 def _redis(url: str | None) -> Redis | None:

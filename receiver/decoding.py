@@ -56,13 +56,22 @@ def decode(body: bytes, keys: WebhookKeys) -> list[Entry]:
     """
     if (entries := _usual(body, keys)) is not None:
         return entries
+    raw_entries = _raw_entries(as_json(body), keys)
+    _refuse_too_many(len(raw_entries))
+    return [_entry(raw, keys) for raw in raw_entries]
+
+
+def as_json(body: bytes) -> Raw:
+    """The body as one JSON value, not looked into yet, that nothing recurses into too deep.
+
+    Raises:
+        NotJson, UnknownForm: as `decode`.
+    """
     if body.startswith(b"\xef\xbb\xbf"):
         body = b"   " + body[3:]
     if (position := _too_deep(body)) is not None:
         raise UnknownForm(f"nested deeper than {DEEPEST}", position)
-    raw_entries = _raw_entries(_json(body), keys)
-    _refuse_too_many(len(raw_entries))
-    return [_entry(raw, keys) for raw in raw_entries]
+    return _json(body)
 
 
 def _refuse_too_many(count: int) -> None:

@@ -22,15 +22,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
+from sqlalchemy import Connection
 from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
-from freshness.ledger.batches import Entry, receive
+from freshness.ledger.batches import Decided, Entry, receive
 from jobs.tracing import names_of
 
 from .desk import Desk, in_thread
-from .errors import TornBatch
+from .errors import NoReception, TornBatch
 from .problems import is_read_only
-from .spool import Spool
+from .reception import Reception
+from .spool import SealedBody, Spool
 
 log = structlog.get_logger(__name__)
 
@@ -43,15 +45,21 @@ ENDS_WITHIN_S = 0.5
 @dataclass(frozen=True, slots=True)
 class _Batch:
     path: Path
-    entries: list[Entry]
+    entries: list[Entry] | SealedBody
+
+    @property
+    def weight(self) -> int:
+        """How many entries it counts for."""
+        return 1 + (len(self.entries) if isinstance(self.entries, list) else 1)
 
 
 class Drain:
     """The thread of one receiver that drains its spool."""
 
-    def __init__(self, spool: Spool, desk: Desk) -> None:
+    def __init__(self, spool: Spool, desk: Desk, reception: Reception | None = None) -> None:
         self._spool = spool
         self._desk = desk
+        self._reception = reception
         self._stop = threading.Event()
 
     @contextlib.asynccontextmanager
@@ -116,15 +124,14 @@ class Drain:
             except FileNotFoundError:
                 continue
             batches.append(batch)
-            entries += 1 + len(batch.entries)
+            entries += batch.weight
         return batches
 
     def _decide(self, batches: Sequence[_Batch]) -> None:
         """Decide batches in one transaction, and remove them; alone, if one of them cannot be decided."""
-        entries = [entry for batch in batches for entry in batch.entries]
         try:
             with self._desk.traces.batch(()) as traced:
-                decided = self._desk.count(self._desk.order(lambda conn: receive(conn, self._desk.rules, entries)))
+                decided = self._desk.count(self._decide_all(batches))
                 traced.ordered(decided.orders, decided.placed)
         except Exception as error:
             if not _is_the_batchs_own(error):
@@ -137,6 +144,24 @@ class Drain:
         else:
             log.info("spool.decided", batches=len(batches), orders=names_of(decided.orders))
             self._spool.remove(batch.path for batch in batches)
+
+    def _decide_all(self, batches: Sequence[_Batch]) -> Decided:
+        """MLM's and the other senders' in one transaction: they have no subject in common, and so no order."""
+        entries = [entry for batch in batches if isinstance(batch.entries, list) for entry in batch.entries]
+        bodies = [batch.entries for batch in batches if isinstance(batch.entries, SealedBody)]
+
+        def step(conn: Connection) -> Decided:
+            if bodies:
+                self._receive(conn, bodies)
+            return receive(conn, self._desk.rules, entries)
+
+        return self._desk.order(step)
+
+    def _receive(self, conn: Connection, bodies: Sequence[SealedBody]) -> None:
+        if self._reception is None:
+            raise NoReception
+        reopened = [self._reception.reopened(each.sender, each.sealed, each.received_at) for each in bodies]
+        self._reception.receive(conn, reopened)
 
 
 def _is_the_batchs_own(error: Exception) -> bool:

@@ -6,6 +6,7 @@
     │   ├── UnknownForm     it is JSON, but of no form that we know
     │   └── TooMuch         it is larger than we take
     ├── Unspoolable         try again: PostgreSQL is away, and the disk does not take a batch either
+    ├── NoReception         give up: another sender's body waits, and there are no keys to open it with
     └── TornBatch           give up: a batch on the disk is not whole
 
 None carries a value from the body: they say what is wrong and at which byte.
@@ -51,3 +52,10 @@ class TornBatch(ReceiverError):
 
     def __init__(self, name: str) -> None:
         super().__init__(f"{name} is not whole")
+
+
+class NoReception(ReceiverError):
+    """Another sender's body waits on the disk, and this receiver has no keys to open it with."""
+
+    def __init__(self) -> None:
+        super().__init__("FIELD_KEYS is not set, and another sender's body waits")

@@ -12,18 +12,20 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-from collections import deque
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from http import HTTPStatus
-from itertools import accumulate
-from typing import Any
+from itertools import islice
+from typing import Any, Generic, TypeVar
 
 import structlog
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
+from freshness.bell import Ring
 from freshness.ledger.batches import Decided, Entry, counts, receive
 from jobs.tracing import names_of
 
@@ -55,34 +57,65 @@ class Taken:
     counts: dict[str, int]
 
 
+#: What a sender delivers, decoded.
+D = TypeVar("D")
+T = TypeVar("T")
+
+
 @dataclass
-class _Delivery:
-    entries: Sequence[Entry]
+class _Delivery(Generic[D]):
+    said: D
     answer: asyncio.Future[Taken]
     alone: bool = False
     span: Any = None
     received_at: dt.datetime = field(default_factory=lambda: dt.datetime.now(dt.UTC))
 
 
-class Intake:
-    """For one event loop, and made within none. Without a spool, PostgreSQL's absence is the sender's to sit out."""
+@dataclass(frozen=True)
+class Settled:
+    """What each delivery of a transaction is told, and, if it was MLM's, what its entries became."""
+
+    counts: Sequence[dict[str, int]]
+    decided: Decided = field(default_factory=lambda: Decided((), ()))
+
+    @property
+    def rings(self) -> Sequence[Ring]:
+        """The rings for after the commit."""
+        return self.decided.rings
+
+
+class Shared(ABC, Generic[D]):
+    """For deliveries of one kind and one event loop, and made within none. Without a spool, PostgreSQL's absence is the
+    sender's to sit out."""
 
     def __init__(self, desk: Desk, spool: Spool | None = None) -> None:
         self._desk = desk
         self._spool = spool
-        self._waiting: deque[_Delivery] = deque()
+        self._waiting: deque[_Delivery[D]] = deque()
         self._lanes: set[asyncio.Task[None]] = set()
         self._moved_at = 0.0
         self._comes_back = False
 
-    async def take(self, entries: Sequence[Entry]) -> Taken:
+    @abstractmethod
+    def count(self, said: D) -> int:
+        """How many entries are in it."""
+
+    @abstractmethod
+    def decide(self, conn: Connection, group: Sequence[D]) -> Settled:
+        """Decide these in a transaction of the intake's."""
+
+    @abstractmethod
+    def leave(self, spool: Spool, said: D, received_at: dt.datetime) -> HTTPStatus:
+        """Leave it in the spool; what its sender is answered then."""
+
+    async def take(self, said: D) -> Taken:
         """Have one delivery decided and committed, or left to wait. It runs to its end even if the caller goes away.
 
         Raises:
             SQLAlchemyError: PostgreSQL could not take it, and it does not wait; nothing of it is kept.
             Unspoolable: PostgreSQL is away, and the disk fails.
         """
-        delivery = _Delivery(entries, asyncio.get_running_loop().create_future(), span=self._desk.traces.here())
+        delivery = _Delivery(said, asyncio.get_running_loop().create_future(), span=self._desk.traces.here())
         self._waiting.append(delivery)
         self._open_lanes()
         return await delivery.answer
@@ -102,7 +135,7 @@ class Intake:
     def _may_be_open(self, still_for_s: float) -> int:
         if still_for_s >= PATIENCE_S:
             return MOST_LANES
-        return LANES if sum(len(each.entries) for each in self._waiting) > FEW_ENTRIES else 1
+        return LANES if sum(self.count(each.said) for each in self._waiting) > FEW_ENTRIES else 1
 
     def _come_back(self) -> None:
         self._comes_back = False
@@ -127,65 +160,90 @@ class Intake:
             else:
                 _answer(group, answers)
 
-    def _next_group(self) -> list[_Delivery]:
+    def _next_group(self) -> list[_Delivery[D]]:
         group = [self._waiting.popleft()]
-        count = len(group[0].entries)
+        count = self.count(group[0].said)
         while self._waiting and not (group[0].alone or self._waiting[0].alone):
-            count += len(self._waiting[0].entries)
+            count += self.count(self._waiting[0].said)
             if count > ENTRIES_AT_ONCE:
                 break
             group.append(self._waiting.popleft())
         return group
 
-    def _work(self, group: Sequence[_Delivery]) -> Sequence[Taken | BaseException] | None:
+    def _work(self, group: Sequence[_Delivery[D]]) -> Sequence[Taken | BaseException] | None:
         """Decide, commit and ring, or leave to wait: all in one thread. None: each is to be tried alone.
 
         A commit whose outcome is not known counts as not made: decided again, the guard skips it.
         """
         try:
             if self._spool is not None and not self._spool.is_empty():
-                return [_left(each, self._spool) for each in group]
+                return [self._left(each, self._spool) for each in group]
             return self._decide(group)
         except Exception as error:  # noqa: BLE001 - each is answered by it, and no lane may be lost
             if isinstance(error, SQLAlchemyError) and nobody_is_there(error):
                 if self._spool is None:
                     return [error] * len(group)
                 log.warning("webhook.postgres_away", error=type(error).__name__)
-                return [_left(each, self._spool) for each in group]
+                return [self._left(each, self._spool) for each in group]
             return [error] if len(group) == 1 else None
 
-    def _decide(self, group: Sequence[_Delivery]) -> list[Taken]:
-        entries = [entry for each in group for entry in each.entries]
-
-        def step(conn: Connection) -> Decided:
+    def _decide(self, group: Sequence[_Delivery[D]]) -> list[Taken]:
+        def step(conn: Connection) -> Settled:
             if len(group) > 1:
                 conn.exec_driver_sql(SHARED_LOCK_TIMEOUT)
-            return receive(conn, self._desk.rules, entries)
+            return self.decide(conn, [each.said for each in group])
 
         with self._desk.traces.batch([each.span for each in group]) as batch:
-            decided = self._desk.count(self._desk.order(step))
+            settled = self._desk.order(step)
+            decided = self._desk.count(settled.decided)
             batch.ordered(decided.orders, decided.placed)
-        outcomes = decided.outcomes
-        log.info("webhook.taken", deliveries=len(group), **counts(outcomes), orders=names_of(decided.orders))
-        ends = accumulate(len(each.entries) for each in group)
-        return [
-            Taken(HTTPStatus.OK, counts(outcomes[end - len(each.entries) : end]))
-            for each, end in zip(group, ends, strict=True)
-        ]
+        told = settled.counts
+        log.info(
+            "webhook.taken",
+            deliveries=len(group),
+            **sum(map(Counter, told), Counter()),
+            orders=names_of(decided.orders),
+        )
+        return [Taken(HTTPStatus.OK, dict(each)) for each in told]
+
+    def _left(self, delivery: _Delivery[D], spool: Spool) -> Taken | BaseException:
+        """Leave a delivery in the spool."""
+        try:
+            status = self.leave(spool, delivery.said, delivery.received_at)
+        except Exception as error:  # noqa: BLE001 - its sender is answered by it
+            return error
+        told = {"received": self.count(delivery.said), "spooled": self.count(delivery.said)}
+        log.info("webhook.spooled", **told)
+        return Taken(status, told)
 
 
-def _left(delivery: _Delivery, spool: Spool) -> Taken | BaseException:
-    """Leave a delivery in the spool."""
-    try:
-        spool.put(delivery.entries, delivery.received_at)
-    except Exception as error:  # noqa: BLE001 - its sender is answered by it
-        return error
-    told = {"received": len(delivery.entries), "spooled": len(delivery.entries)}
-    log.info("webhook.spooled", **told)
-    return Taken(HTTPStatus.ACCEPTED, told)
+class Intake(Shared[Sequence[Entry]]):
+    """MLM's."""
+
+    def count(self, said: Sequence[Entry]) -> int:
+        """How many entries are in a batch."""
+        return len(said)
+
+    def decide(self, conn: Connection, group: Sequence[Sequence[Entry]]) -> Settled:
+        """Decide batches as if they were one."""
+        decided = receive(conn, self._desk.rules, [entry for entries in group for entry in entries])
+        return Settled(apportioned(decided.outcomes, map(len, group), counts), decided)
+
+    def leave(self, spool: Spool, said: Sequence[Entry], received_at: dt.datetime) -> HTTPStatus:
+        """Leave a batch in the spool."""
+        spool.put(said, received_at)
+        return HTTPStatus.ACCEPTED
 
 
-def _answer(group: Sequence[_Delivery], answers: Sequence[Taken | BaseException]) -> None:
+def apportioned(
+    outcomes: Sequence[T], lengths: Iterable[int], counted: Callable[[Sequence[T]], dict[str, int]]
+) -> list[dict[str, int]]:
+    """What each delivery is told of its own entries; they stand in a row, so many of each."""
+    left = iter(outcomes)
+    return [counted(list(islice(left, length))) for length in lengths]
+
+
+def _answer(group: Sequence[_Delivery[D]], answers: Sequence[Taken | BaseException]) -> None:
     """Let each delivery's caller go on. One that is gone has had it decided all the same."""
     for delivery, answer in zip(group, answers, strict=True):
         if delivery.answer.done():

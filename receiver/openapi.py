@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -10,6 +11,7 @@ from freshness.settings import WebhookKeys
 
 from . import events, portal, webhook
 from .decoding import STAMP_KEY
+from .senders.sender import Sender
 
 _REF = {
     "name": "ref",
@@ -54,8 +56,8 @@ _EXITED = {
 }
 
 
-def document() -> dict[str, Any]:
-    """The whole document. Bodies are described by the very types that read them."""
+def document(senders: Sequence[Sender] = ()) -> dict[str, Any]:
+    """The whole document. Bodies are described by the very types that read them, those of `senders` by their guides."""
     forms = (portal.Registration, portal.Exit, portal.CaptureMark, portal.SeedMark, portal.Nothing)
     _, schemas = msgspec.json.schema_components(forms, ref_template="#/components/schemas/{name}")
     return {
@@ -65,7 +67,7 @@ def document() -> dict[str, Any]:
             "version": "1",
             "description": "A portal's local copy of MLM's loans and leads, kept fresh.",
         },
-        "paths": {**_webhook(), **_files(), **_events(), **_health()},
+        "paths": {**_webhook(), **_senders(senders), **_files(), **_events(), **_health()},
         "components": {
             "schemas": {**schemas, "Problem": _PROBLEM},
             "securitySchemes": {
@@ -119,6 +121,29 @@ def _webhook() -> dict[str, Any]:
         body=body,
     )
     return {webhook.PATH: {"post": post}}
+
+
+def _senders(senders: Sequence[Sender]) -> dict[str, Any]:
+    counts = ("received", "applied", "waiting", "skipped", "rejected")
+    answer = {
+        "type": "object",
+        "required": list(counts),
+        "properties": {name: {"type": "integer", "minimum": 0} for name in counts},
+    }
+    paths: dict[str, Any] = {}
+    for sender in senders:
+        post = _operation(
+            f"What {sender.name} sends; answered after the commit (docs/senders.md says how it proves itself)",
+            {200: ("Every entry has its receipt", answer)},
+            refused=(400, 401, 404, 413, 422, 503),
+            body={"type": ["object", "array"], "description": "As its sender's guide has it, or a list of such"},
+        )
+        paths[sender.path] = {"post": post}
+        for route in sender.routes:
+            token = {"type": "object", "required": ["access_token", "token_type", "expires_in"]}
+            said = {200: ("Issued", token), 400: ("Another grant", {"type": "object"})}
+            paths[route.path] = {"post": _operation("An access token (RFC 6749, 4.4)", said, refused=(404, 413))}
+    return paths
 
 
 def _files() -> dict[str, Any]:

@@ -23,7 +23,8 @@ What is promised:
   its stamp is held or ordered already; without one that the guard may believe it costs one more read. There are two
   receipts.
 
-A file holds what receipts hold, mode 0600: reference, loan number, event, stamp, what is wrong. Never the body.
+A file holds what receipts hold, mode 0600: reference, loan number, event, stamp, what is wrong. Never MLM's body; of
+another sender's delivery its body alone, sealed as in the database.
 """
 
 from __future__ import annotations
@@ -53,7 +54,8 @@ log = structlog.get_logger(__name__)
 WAITS, UNFINISHED = ".batch", ".writing"
 ASIDE, NUMBERS, DRAINING = "aside", "numbers", "draining"
 
-_MAGIC = b"mlmspool"
+#: Of a batch of MLM's, and of another sender's delivery: a version from before sets that aside, and loses nothing.
+_MAGIC, _MAGIC_OF_SENDERS = b"mlmspool", b"sndspool"
 _HEAD = struct.Struct(">8sII")  # magic, the length of what follows, its CRC-32
 _PROBE = bytes(4096)
 
@@ -66,6 +68,14 @@ class _Batch(msgspec.Struct, array_like=True):
 
     received_at: dt.datetime
     entries: list[_Kept]
+
+
+class SealedBody(msgspec.Struct, array_like=True, frozen=True):
+    """Another sender's delivery, as it waits, and what its file says."""
+
+    received_at: dt.datetime
+    sender: str
+    sealed: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,12 +114,15 @@ class Spool:
         Raises:
             Unspoolable: the disk does not take it. Nothing half-written is left.
         """
-        try:
-            self._write(_packed(entries, received_at))
-            _sync(self._directory)
-        except OSError as error:
-            log.error("spool.not_written", error=_named(error))
-            raise Unspoolable from None
+        self._put(_MAGIC, _Batch(received_at, [_kept(entry) for entry in entries]))
+
+    def put_body(self, sender: str, sealed: bytes, received_at: dt.datetime) -> None:
+        """Add another sender's delivery, its body sealed, behind all that wait; likewise.
+
+        Raises:
+            Unspoolable: the disk does not take it. Nothing half-written is left.
+        """
+        self._put(_MAGIC_OF_SENDERS, SealedBody(received_at, sender, sealed))
 
     def is_empty(self) -> bool:
         """Whether nothing waits. A directory that cannot be read says so too: PostgreSQL may still take batches."""
@@ -129,8 +142,8 @@ class Spool:
             names = os.listdir(self._directory)
         return [self._directory / name for name in sorted(names) if name.endswith(WAITS)]
 
-    def read(self, path: Path) -> list[Entry]:
-        """The entries of a batch that waits, each with the time at which it was received.
+    def read(self, path: Path) -> list[Entry] | SealedBody:
+        """The entries of a batch that waits, each with the time at which it was received; or another sender's body.
 
         Raises:
             TornBatch: it is not whole.
@@ -139,9 +152,11 @@ class Spool:
         data = path.read_bytes()
         magic, length, checksum = _HEAD.unpack_from(data) if len(data) >= _HEAD.size else (b"", 0, 0)
         said = data[_HEAD.size : _HEAD.size + length]
-        if magic != _MAGIC or len(said) != length or zlib.crc32(said) != checksum:
+        if magic not in (_MAGIC, _MAGIC_OF_SENDERS) or len(said) != length or zlib.crc32(said) != checksum:
             raise TornBatch(path.name)
         try:
+            if magic == _MAGIC_OF_SENDERS:
+                return msgspec.json.decode(said, type=SealedBody)
             batch = msgspec.json.decode(said, type=_Batch)
         except (msgspec.DecodeError, UnicodeDecodeError):
             raise TornBatch(path.name) from None
@@ -219,6 +234,15 @@ class Spool:
             return False
         return True
 
+    def _put(self, magic: bytes, batch: _Batch | SealedBody) -> None:
+        said = msgspec.json.encode(batch)
+        try:
+            self._write(_HEAD.pack(magic, len(said), zlib.crc32(said)) + said)
+            _sync(self._directory)
+        except OSError as error:
+            log.error("spool.not_written", error=_named(error))
+            raise Unspoolable from None
+
     def _write(self, data: bytes) -> None:
         with self._unfinished() as (path, file):
             _fill(file, data)
@@ -261,10 +285,8 @@ class Spool:
             os.close(descriptor)
 
 
-def _packed(entries: Sequence[Entry], received_at: dt.datetime) -> bytes:
-    kept: list[_Kept] = [(e.reference, e.loan_number, e.event_type, e.stamp_text, e.fault) for e in entries]
-    said = msgspec.json.encode(_Batch(received_at, kept))
-    return _HEAD.pack(_MAGIC, len(said), zlib.crc32(said)) + said
+def _kept(entry: Entry) -> _Kept:
+    return entry.reference, entry.loan_number, entry.event_type, entry.stamp_text, entry.fault
 
 
 def _fill(file: IO[bytes], data: bytes) -> None:

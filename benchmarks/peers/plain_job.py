@@ -12,7 +12,7 @@ import json
 import os
 import signal
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ import zeep
 from dramatiq.brokers.redis import RedisBroker
 
 import mlm_client
-from mlm_client.sandbox.server import LOAN_PATH, TOKEN_PATH
+from mlm_client.sandbox.server import CLIENT_ID, CLIENT_SECRET, LOAN_PATH, TOKEN_PATH
 
 THREADS = 8
 QUEUE, ACTOR = "plain", "plain.hydrate"
@@ -37,24 +37,30 @@ _DONE = "INSERT INTO done (ref, concern, size) VALUES (%(ref)s, %(concern)s, %(s
 _BINDING = "{http://www.lendersoffice.com/los/webservices/}LoanSoap"
 
 
+def asking(upstream_url: str) -> Callable[[str, str], str]:
+    """What calls LoadByRefNumber with zeep, for a reference and a question, and gives its result as it came."""
+    wsdl = str(Path(mlm_client.__file__).with_name("loan.wsdl"))
+    client: Any = zeep.Client(wsdl)  # type: ignore[no-untyped-call]
+    service = client.create_service(_BINDING, upstream_url + LOAN_PATH)
+    who = {"grant_type": "client_credentials", "client_id": CLIENT_ID, "client_secret": CLIENT_SECRET}
+    said = httpx.post(upstream_url + TOKEN_PATH, data=who, trust_env=False)
+    ticket = f"Bearer {said.json()['access_token']}"
+    return lambda ref, question: service.LoadByRefNumber(sTicket=ticket, sLRefNm=ref, sXmlQuery=question, format=0)
+
+
 class Job:
     """What the actor does, on connections of its own thread."""
 
     def __init__(self, database_url: str, upstream_url: str, questions: Sequence[str]) -> None:
         self._database_url, self._questions = database_url, questions
         self._mine = threading.local()
-        wsdl = str(Path(mlm_client.__file__).with_name("loan.wsdl"))
-        client: Any = zeep.Client(wsdl)  # type: ignore[no-untyped-call]
-        self._service = client.create_service(_BINDING, upstream_url + LOAN_PATH)
-        said = httpx.post(upstream_url + TOKEN_PATH, data={"grant_type": "client_credentials"}, trust_env=False)
-        self._ticket = f"Bearer {said.json()['access_token']}"
+        self._ask = asking(upstream_url)
 
     def __call__(self, ref: str, concern: int) -> None:
         """Ask for one concern of one file, and commit that it was asked for."""
         if not hasattr(self._mine, "connection"):
             self._mine.connection = psycopg.connect(self._database_url, autocommit=True)
-        asked = {"sTicket": self._ticket, "sLRefNm": ref, "sXmlQuery": self._questions[concern], "format": 0}
-        result = self._service.LoadByRefNumber(**asked)
+        result = self._ask(ref, self._questions[concern])
         self._mine.connection.execute(_DONE, {"ref": ref, "concern": concern, "size": len(result)})
 
 

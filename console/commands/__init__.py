@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "receipts": ("receipts", "List what MLM's webhooks came to."),
     "queues": ("queues", "Show what waits; `queues redrive` retries what was given up."),
     "replay": ("replay", "Decide receipts' entries once more."),
+    "samples": ("samples", "Send the other senders' samples to a running instance."),
     "doctor": ("doctor", "Look whether everything is in order, and say what to do."),
     "prune-webhook-receipts": ("prune", "Drop old receipts and trails."),
     "completion": ("completion", "Print what lets bash, zsh or fish complete this command."),

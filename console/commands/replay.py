@@ -12,7 +12,7 @@ import click
 from console.commands.receipts import OUTCOMES
 from console.errors import CannotReplay
 from console.opening import open_house
-from console.output import json_option, lines, progress, say, table
+from console.output import json_option, lines, progress, say, show, table
 from console.parameters import ref, when
 from console.processes import ended_by_signals
 from freshness.guard import Outcome
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 #: What fits on 80 columns; --json has every column.
 COLUMNS = ("receipt", "ref", "event", "was", "now", "order")
+
+#: Of subjects that were rebuilt.
+REBUILT = ("subject", "sender", "done", "entries", "applied", "rows", "why")
 
 #: Rows of the table; of more only the counts are shown.
 MOST_ROWS = 50
@@ -41,6 +44,8 @@ MOST_ROWS = 50
 @click.option("--number", help="Those of this loan number.")
 @click.option("--outcome", metavar="OUTCOME", type=click.Choice(OUTCOMES), help=f"One of {', '.join(OUTCOMES)}.")
 @click.option("--event", help="Those of this event, such as Modified.")
+@click.option("--sender", help="Rebuild subjects of this sender: mmi, maxwell, collateralxp, showmojo.")
+@click.option("--subject", help="This subject, as in `lender 3029`; with --sender.")
 @click.option("--since", metavar="WHEN", type=when, help="Received then or later.")
 @click.option("--until", metavar="WHEN", type=when, help="Received before then.")
 @click.option("--force", is_flag=True, help="Order the file whatever the guard says.")
@@ -53,16 +58,25 @@ def command(ids: tuple[int, ...], force: bool, dry_run: bool, as_json: bool, **w
     ones were not kept. --force makes an order of what would be skipped as held, ordered already or our own echo.
     WHEN is a moment in UTC (2026-11-20T13:04) or how long ago (2h, 3d). Exits 1 if a receipt that was named cannot be
     replayed; then none is.
+
+    Of another sender than MLM the receipt's subject is rebuilt: its rows are emptied, and every entry of it lands again
+    from the bodies that were kept. Where part of that history was dropped, it says so, changes nothing and exits 1.
     """
     if bool(ids) == any(value is not None for value in wanted.values()):
         raise click.UsageError("name receipts, or say which by options")
     house = open_house("DATABASE_URL", "REDIS_URL")
     old = _named(house, ids) if ids else _chosen(house, Filter(**wanted, limit=None))
+    of_senders = [receipt for receipt in old if receipt["sender"] != replays.MLM]
+    old = [receipt for receipt in old if receipt["sender"] == replays.MLM]
+    whole = True
     with ended_by_signals() as ended:
-        _replay(house, old, force, dry_run, as_json)
+        if old or not of_senders:
+            _replay(house, old, force, dry_run, as_json)
+        if of_senders:
+            whole = _rebuild(house, of_senders, dry_run, as_json)
     if ended.by:
         click.echo("Broken off. What was replayed so far stays so.", err=True)
-    return 1 if ended.by else 0
+    return 1 if ended.by or not whole else 0
 
 
 def _named(house: House, ids: tuple[int, ...]) -> list[dict[str, Any]]:
@@ -101,6 +115,16 @@ def _replay(house: House, old: list[dict[str, Any]], force: bool, dry_run: bool,
         counts = Counter(each.outcome for each in done)
         what = ", ".join(f"{count} {outcome}" for outcome, count in counts.most_common())
         say(f"{'Would be decided' if dry_run else 'Decided'}: {what}.")
+
+
+def _rebuild(house: House, old: list[dict[str, Any]], dry_run: bool, as_json: bool) -> bool:
+    """Whether every subject's history was whole."""
+    from console.rebuilding import rebuild
+    from receiver.reception import reception_of
+
+    done = list(rebuild(house.engine, reception_of(house.settings), old, dry_run=dry_run))
+    show(done, REBUILT, as_json, "No subjects.")
+    return all(each["done"] for each in done)
 
 
 def _counted(steps: Iterator[Replayed], advance: Any) -> Iterator[Replayed]:

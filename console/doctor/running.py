@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from console.cells import span
 from console.output import cell
-from freshness.ledger import backlog, calibration, deliveries, receipts, workers
+from freshness.ledger import backlog, calibration, deliveries, receipts, weeks, workers
 from freshness.ledger.rows import resolution_in_force
 from freshness.ledger.workers import Process
 from freshness.rules import Rules
@@ -84,13 +84,13 @@ def _refused(count: int, last: dt.datetime | None, newest: dt.datetime | None) -
 
 
 def _weeks(conn: Connection) -> Finding:
-    weeks = receipts.weeks(conn)
-    if weeks.strays:
+    reach = weeks.reach(conn)
+    if reach.strays:
         where = "some lie in the default partition, and cannot be dropped by the week"
         return warn("receipts' weeks", where, "keep a scheduler running; they go by row, with the weekly prune")
-    if weeks.ahead < WEEKS_AHEAD:
-        return warn("receipts' weeks", f"{weeks.ahead} made ahead", "run: freshness scheduler; it makes them")
-    return ok("receipts' weeks", f"{weeks.ahead} made ahead")
+    if reach.ahead < WEEKS_AHEAD:
+        return warn("receipts' weeks", f"{reach.ahead} made ahead", "run: freshness scheduler; it makes them")
+    return ok("receipts' weeks", f"{reach.ahead} made ahead")
 
 
 def _stamps(conn: Connection, rules: Rules) -> Finding:

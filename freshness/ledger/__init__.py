@@ -14,6 +14,7 @@
     switches        concerns are switched off and on
     status          is this file fresh, and if not, why?
     receipts, deliveries, events, workers, imports   what is kept beside them
+    weeks, pruning   the partitions of receipts: made ahead, dropped when they are old
     locks           how long who has not begun waits for a row
 
 Locks are taken in one order: rows of loans, leads and their children, then own writes, then `file_freshness`, last,

@@ -14,6 +14,7 @@ from .. import guard, stamp
 from ..bell import Ring
 from ..guard import Decision, FileNumbers, Outcome
 from ..rules import Rules
+from .arrays import array
 from .orders import file_ring
 
 #: Names of events, compared without letter case.
@@ -275,28 +276,15 @@ def _store(conn: Connection, changed: Sequence[_File], receipts: Sequence[tuple[
     columns = zip(_RECEIPT_COLUMNS, zip(*receipts, strict=True), strict=True)
     parameters = {
         "now": now,
-        "ids": _array("bigint", [file.id for file in changed]),
-        "ordered": _array("bigint", [file.numbers.ordered for file in changed]),
-        "wanted": _array("timestamptz", [file.numbers.wanted for file in changed]),
-        "order_files": _array("bigint", [order[0] for order in orders]),
-        "numbers": _array("bigint", [order[1] for order in orders]),
-        "causes": _array("text", [order[2] for order in orders]),
-        **{name: _array(kind, values) for (name, kind), values in columns},
+        "ids": array("bigint", [file.id for file in changed]),
+        "ordered": array("bigint", [file.numbers.ordered for file in changed]),
+        "wanted": array("timestamptz", [file.numbers.wanted for file in changed]),
+        "order_files": array("bigint", [order[0] for order in orders]),
+        "numbers": array("bigint", [order[1] for order in orders]),
+        "causes": array("text", [order[2] for order in orders]),
+        **{name: array(kind, values) for (name, kind), values in columns},
     }
     conn.exec_driver_sql(_STORE, parameters)
-
-
-def _array(kind: str, values: Sequence[Any]) -> str:
-    """An array as PostgreSQL writes it: value by value the driver takes some ten times as long (measured)."""
-    if kind == "text":
-        return "{" + ",".join(["NULL" if value is None else _quoted(value) for value in values]) + "}"
-    return "{" + ",".join(["NULL" if value is None else str(value) for value in values]) + "}"
-
-
-def _quoted(text: str) -> str:
-    if "\\" in text or '"' in text:
-        text = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{text}"'
 
 
 def _ring(file: _File, resolution_s: float) -> Ring:

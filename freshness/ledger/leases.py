@@ -28,7 +28,8 @@ from .locks import within_patience
 from .own_writes import Seen
 from .rows import ConcernRow, FileRow, concern_rows, file_row, resolution_in_force, slice_states
 
-#: A slice that has ended two workers waits so long, doubling with each more.
+#: A slice that has ended two workers waits so long, doubling with each more; and half to two and a half times that, by
+#: lot: those that were only beside it when a worker ended must not come back with it each time.
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 2.0, 300.0
 
 ENDED = "its worker ended, or its lease ran out, while it was at work"
@@ -153,7 +154,7 @@ def take(
     attempts = row.attempts
     if row.is_void:
         attempts += 1
-        next_try_at = _count_end(conn, file, row, attempts)
+        next_try_at = _count_end(conn, file, row, attempts, token)
         if attempts > 1:
             return NotNow(Wait.GIVEN_UP) if attempts >= GIVE_UP_AFTER else NotNow(Wait.RETRY, next_try_at)
     wanted = taken_along(states, concern, file.now) if rules.shared_reads else {concern: states[concern].order}
@@ -210,9 +211,11 @@ def _is_locked_by_us(conn: Connection, rules: Rules, file_id: int, concern: Conc
     return bool(within_patience(conn, _MAKE, missing)) and conn.exec_driver_sql(_LOCK, key).first() is not None
 
 
-def _count_end(conn: Connection, file: FileRow, row: ConcernRow, attempts: int) -> dt.datetime:
-    """Write down that a slice was at work when its lease became void; when it may be tried again."""
+def _count_end(conn: Connection, file: FileRow, row: ConcernRow, attempts: int, token: uuid.UUID) -> dt.datetime:
+    """Write down that a slice was at work when its lease became void; when it may be tried again. The token is the
+    lot."""
     pause_s = min(FIRST_PAUSE_S * 2.0 ** (attempts - 2), LONGEST_PAUSE_S) if attempts > 1 else 0.0
+    pause_s *= 0.5 + 2 * (token.int % 1024) / 1024
     next_try_at = file.now + dt.timedelta(seconds=pause_s)
     parameters = {
         "file_id": file.id, "concern": row.concern.value, "attempts": attempts, "fruitless": row.fruitless,

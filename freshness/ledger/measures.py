@@ -16,7 +16,7 @@ from psycopg.types.json import Jsonb
 from sqlalchemy import Connection
 
 from ..rules import Rules
-from . import backlog
+from . import backlog, receipts
 
 EVERY_S = 10.0
 
@@ -38,10 +38,7 @@ FROM file_freshness f LEFT JOIN refresh_orders o ON o.file_id = f.id AND o.numbe
 WHERE f.served < f.ordered
 """
 
-_WAITING = """
-SELECT (SELECT count(*) FROM own_writes WHERE capture_wanted AND captured_at IS NULL) AS captures,
-       (SELECT extract(epoch FROM max(received_at))::float8 FROM mlm_webhook_receipts) AS newest
-"""
+_WAITING = "SELECT count(*) FROM own_writes WHERE capture_wanted AND captured_at IS NULL"
 
 _KEEP = "UPDATE measures SET measured_at = mlm_now(), took_s = %(took)s, told = %(told)s WHERE id = 1"
 
@@ -83,13 +80,12 @@ def measure(conn: Connection, rules: Rules) -> bool:
     stale_files, oldest = behind.stale_files, behind.oldest
     if stale_files >= AMONG:
         stale_files, oldest = conn.exec_driver_sql(_STALE).one()
-    waiting = conn.exec_driver_sql(_WAITING).one()
     told = {
         "stale_files": stale_files,
         "oldest": _epoch(oldest),
         "unconfirmed_files": behind.unconfirmed_files,
-        "captures_waiting": waiting.captures,
-        "newest_receipt": waiting.newest,
+        "captures_waiting": conn.exec_driver_sql(_WAITING).scalar_one(),
+        "newest_receipt": _epoch(receipts.newest_at(conn)),
         "concerns": {
             each.concern: [each.stale, each.failing, each.given_up, _epoch(each.oldest)] for each in behind.concerns
         },

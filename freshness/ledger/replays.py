@@ -7,7 +7,7 @@ is as it was: reference, loan number, event, the stamp's text. A malformed one w
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection
@@ -18,6 +18,9 @@ from ..rules import Rules
 from . import receipts
 from .batches import Entry, receive
 from .receipts import Filter
+
+#: The sender of what can be decided once more by itself.
+MLM = "mlm"
 
 _NEW = """
 SELECT id, replay_of, outcome, reason, order_number FROM mlm_webhook_receipts
@@ -41,13 +44,15 @@ class Replayed:
 
 
 def can_be_replayed(receipt: Mapping[str, Any]) -> bool:
-    """Whether its entry was kept."""
-    return bool(receipt["outcome"] != Outcome.MALFORMED)
+    """Whether what it tells of was kept: MLM's entry; of another sender the subject, which has a history."""
+    kept: bool = receipt["outcome"] != Outcome.MALFORMED if receipt["sender"] == MLM else bool(receipt["subject_id"])
+    return kept
 
 
 def chosen(conn: Connection, wanted: Filter) -> list[dict[str, Any]]:
-    """The receipts that pass the filter, oldest first, but no replays: what those replay is there, or not asked for."""
-    found = receipts.listed(conn, wanted)
+    """The receipts that pass the filter, oldest first, but no replays: what those replay is there, or not asked for.
+    MLM's, unless another sender is asked for: of those a subject is rebuilt (`rebuilds`), not an entry."""
+    found = receipts.listed(conn, replace(wanted, sender=wanted.sender or MLM))
     return [receipt for receipt in reversed(found) if receipt["replay_of"] is None]
 
 

@@ -1,6 +1,6 @@
 """Every table of the product, on one metadata."""
 
-from . import backstops, house, ledger, metrics, portal, receipts
+from . import backstops, house, ledger, metrics, portal, receipts, senders
 from .base import Base
 
-__all__ = ["Base", "backstops", "house", "ledger", "metrics", "portal", "receipts"]
+__all__ = ["Base", "backstops", "house", "ledger", "metrics", "portal", "receipts", "senders"]

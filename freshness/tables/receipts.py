@@ -6,10 +6,11 @@ Both hold an allow-list of columns; no body, no value of a borrower, ever.
 from __future__ import annotations
 
 import datetime as dt
+import uuid
 from typing import Any
 
 from sqlalchemy import BigInteger, Identity, Index, Integer, SmallInteger, Text, text
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import JSONB, UUID
 from sqlalchemy.orm import Mapped, mapped_column
 
 from .base import Base
@@ -27,6 +28,25 @@ class WebhookReceipt(Base):
             "file_id",
             "order_number",
             postgresql_where=text("served_at IS NULL AND order_number IS NOT NULL"),
+        ),
+        Index(
+            "ix_mlm_webhook_receipts_unknown",
+            "reference_number",
+            "received_at",
+            postgresql_where=text("file_id IS NULL AND reference_number IS NOT NULL"),
+        ),
+        Index(
+            "ix_mlm_webhook_receipts_outcome",
+            "outcome",
+            "received_at",
+            postgresql_where=text("outcome NOT IN ('dispatched', 'held')"),
+        ),
+        Index("ix_mlm_webhook_receipts_id", "id", postgresql_using="brin", postgresql_with={"pages_per_range": 32}),
+        Index(
+            "ix_mlm_webhook_receipts_subject",
+            "subject_id",
+            "subject_number",
+            postgresql_where=text("subject_id IS NOT NULL"),
         ),
         {"postgresql_partition_by": "RANGE (received_at)"},
     )
@@ -51,6 +71,13 @@ class WebhookReceipt(Base):
     rows_changed: Mapped[int] = mapped_column(Integer, server_default=text("0"))
     #: The receipt whose entry was decided once more by this one.
     replay_of: Mapped[int | None] = mapped_column(BigInteger)
+    #: Who sent it; of other senders than MLM: its subject, its number there, the body it stood in and its place.
+    sender: Mapped[str] = mapped_column(Text, server_default=text("'mlm'"))
+    subject: Mapped[str | None] = mapped_column(Text)
+    subject_id: Mapped[int | None] = mapped_column(BigInteger)
+    subject_number: Mapped[int | None] = mapped_column(BigInteger)
+    body_id: Mapped[uuid.UUID | None] = mapped_column(UUID(as_uuid=True))
+    body_place: Mapped[int | None] = mapped_column(Integer)
 
 
 class RefusedDelivery(Base):

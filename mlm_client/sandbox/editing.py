@@ -102,6 +102,22 @@ def renumber(store: Store, maker: Maker, ref: str, number: str) -> Done:
     return edit(store, maker, ref, {"fields": {"sLNm": number}})
 
 
+def grow(store: Store, maker: Maker, ref: str, records: Mapping[str, int]) -> Version:
+    """Add made-up records until the file, or its first applicant, has so many in each of these collections.
+
+    Raises UnknownFile.
+    """
+
+    def fill(content: Content) -> None:
+        for name, count in records.items():
+            applicant = content.applicants[0] if COLLECTIONS[name].of_applicant else None
+            kept = (applicant or content).collections[name]
+            while len(kept) < count:
+                kept.append({**_new_record(name, maker, applicant), "RecordId": maker.record_id()})
+
+    return store.save(ref, fill)
+
+
 #: What a touch changes, and to what: (field, new value from the old).
 _LOAN_TOUCHES = ("sSpAddr", "sNoteIR", "sEstCloseD", "sApprVal", "sLpTemplateNm")
 _PERSON_TOUCHES = ("aBCellphone", "aBEmail", "aBAddr", "aBBaseI", "aBExperianScore")

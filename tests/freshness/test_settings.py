@@ -110,7 +110,7 @@ def test_every_secret_can_come_from_a_file_and_no_other_setting_does(tmp_path: P
     secret = tmp_path / "secret"
     for setting in SETTINGS:
         values = {"FIELD_KEYS": KEY, "DATABASE_URL": "postgresql://db/x", "REDIS_URL": "redis://r", "PORT": "1"}
-        secret.write_text(f"{values.get(setting.name, 'word')}\n")
+        secret.write_text(f"{values.get(setting.name, 'name:word')}\n")
         from_file = getattr(load({f"{setting.name}_FILE": str(secret)}), setting.name.lower())
         assert (from_file != getattr(load({}), setting.name.lower())) == setting.secret, setting.name
 
@@ -128,7 +128,7 @@ def test_a_file_that_cannot_be_read_is_named_by_its_setting(tmp_path: Path) -> N
 
 
 def test_no_secret_is_in_the_settings_repr() -> None:
-    word = "hidden-word"
+    word = "hidden:word"
     environ = {
         setting.name: {
             "DATABASE_URL": f"postgresql://u:{word}@db/x", "REDIS_URL": f"redis://:{word}@r", "FIELD_KEYS": KEY,

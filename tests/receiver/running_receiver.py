@@ -20,6 +20,7 @@ from freshness.rules import rules_of
 from freshness.settings import load
 from jobs.announce import announce
 from receiver.app import make_app
+from receiver.senders import SENDERS, Declare
 from receiver.server import Server
 
 WEBHOOK = "/api/v1/loans/mlm/webhook"
@@ -87,13 +88,22 @@ class _Server(Server):
 
 @contextlib.contextmanager
 def receiver(
-    engine: sa.Engine, environ: dict[str, str] | None = None, redis_url: str | None = None
+    engine: sa.Engine,
+    environ: dict[str, str] | None = None,
+    redis_url: str | None = None,
+    senders: tuple[Declare, ...] = SENDERS,
 ) -> Iterator[Receiver]:
     """Serve until the block ends; by default with both tokens set."""
     settings = load(OPEN if environ is None else environ)
     rings: list[Ring] = []
     app = make_app(
-        settings=settings, rules=rules_of(settings), engine=engine, bell=rings.extend, redis_url=redis_url, threads=4
+        settings=settings,
+        rules=rules_of(settings),
+        engine=engine,
+        bell=rings.extend,
+        redis_url=redis_url,
+        threads=4,
+        senders=senders,
     )
     server = _Server(app, "127.0.0.1", 0, 5)
     thread = threading.Thread(target=server.run)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import uuid
 from contextlib import suppress
-from datetime import timedelta
 
 import pytest
 from simulated import ASSETS, BORROWERS, LOAN_FIELDS, RECENT, Ledger, at, causes
@@ -125,14 +124,29 @@ def test_a_slice_that_ends_every_worker_is_taken_up_at_once_then_after_pauses_an
     assert stale.lease(LOAN_FIELDS, worker="of 1").attempts == 1
     for ended in range(2, 8):
         stale.later(7)
-        pause_s = 2.0 * 2 ** (ended - 2)
-        assert stale.take(LOAN_FIELDS, worker="next") == NotNow(Wait.RETRY, stale.now + timedelta(seconds=pause_s))
+        told = stale.take(LOAN_FIELDS, worker="next")
+        assert isinstance(told, NotNow)
+        assert told.why is Wait.RETRY
+        assert told.retry_at is not None
+        pause_s, doubled_s = (told.retry_at - stale.now).total_seconds(), 2.0 * 2 ** (ended - 2)
+        assert doubled_s / 2 <= pause_s <= doubled_s * 2.5
         stale.later(pause_s)
         assert stale.lease(LOAN_FIELDS, worker=f"of {ended}").attempts == ended
     stale.later(7)
     assert stale.take(LOAN_FIELDS, worker="next") == NotNow(Wait.GIVEN_UP)
     assert stale.concern(LOAN_FIELDS)["last_error"] == leases.ENDED
     assert stale.state() == "stale"
+
+
+def test_slices_that_ended_two_workers_together_come_back_at_different_moments(stale: Ledger) -> None:
+    """Only one of them ends workers: with it each time, the other would be given up too."""
+    for worker in ("of both", "of both again"):
+        for concern in (LOAN_FIELDS, BORROWERS):
+            stale.lease(concern, worker=worker)
+        stale.later(7)
+    back = [stale.take(concern, worker="next") for concern in (LOAN_FIELDS, BORROWERS)]
+    assert all(isinstance(each, NotNow) for each in back)
+    assert back[0] != back[1]
 
 
 def test_a_slice_that_lands_after_it_ended_a_worker_counts_from_nothing_again(stale: Ledger) -> None:

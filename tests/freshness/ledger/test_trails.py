@@ -9,8 +9,7 @@ from simulated import LOAN_FIELDS, Ledger, at
 
 from freshness.bell import Work
 from freshness.errors import UnknownFile
-from freshness.ledger import backstops, claims, deliveries, events, receipts, status, sweeps, workers
-from freshness.ledger.backstops import Backstop
+from freshness.ledger import claims, deliveries, events, receipts, status, sweeps, workers
 from freshness.ledger.deliveries import Refusal
 from freshness.ledger.receipts import Filter
 
@@ -100,60 +99,12 @@ def test_refusals_are_60_rows_a_minute_for_an_address_and_status_and_the_rest_a_
     assert (newest["count"], newest["keys"]) == (1, [{"key": "a", "bytes": 1}])
 
 
-def test_a_prune_keeps_what_is_unserved_however_old_it_is(ledger: Ledger) -> None:
-    with ledger.begin() as conn:
-        receipts.make_weeks_ahead(conn, 12)
-    ledger.settled(0)
-    ledger.webhook(0)
-    ledger.later(7 * 86_400)
-    ledger.webhook(60)
-    ledger.later(7 * 86_400)
-    ledger.webhook(0)
-    ledger.later(60 * 86_400)
-    with ledger.begin() as conn:
-        pruned = receipts.prune(conn, dt.timedelta(days=40))
-    assert [r["outcome"] for r in ledger.receipts()] == ["dispatched"]
-    assert len(pruned.weeks_dropped) >= 2
-    assert ledger.rows("SELECT 1 FROM refresh_orders WHERE number = 2") == [{"?column?": 1}]
-    assert pruned.slice_runs == len(ledger.rules.active)
-    ledger.read_all(60)
-    with ledger.begin() as conn:
-        receipts.prune(conn, dt.timedelta(days=40))
-    assert ledger.receipts() == []
-
-
-def test_a_prune_drops_old_counts_of_the_backstops_and_keeps_what_they_missed(ledger: Ledger) -> None:
-    ledger.settled(0)
-    with ledger.begin() as conn:
-        backstops.count(conn, Backstop.ROUNDS, "w1", runs=1, looked=1)
-    ledger.do("INSERT INTO missed_changes (file_id, concern, stamp, rows, order_number, receipts) "
-              "SELECT id, 'fees', mlm_now(), 1, 1, '{}' FROM file_freshness")  # fmt: skip
-    ledger.later(41 * 86_400)
-    with ledger.begin() as conn:
-        backstops.count(conn, Backstop.ROUNDS, "w1", runs=1)
-        assert receipts.prune(conn, dt.timedelta(days=40)).backstop_runs == 1
-        assert [(each.backstop, each.runs, each.looked) for each in backstops.report(conn)] == [
-            ("poll", 0, 0),
-            ("rounds", 1, 0),
-            ("audit", 0, 0),
-        ]
-        assert len(backstops.last_missed(conn)) == 1
-
-
-def test_a_prune_leaves_what_is_young(ledger: Ledger) -> None:
-    ledger.settled(0)
-    ledger.webhook(0)
-    with ledger.begin() as conn:
-        pruned = receipts.prune(conn, dt.timedelta(days=90))
-    assert (pruned.receipts, pruned.slice_runs, pruned.orders, pruned.own_writes) == (0, 0, 0, 0)
-    assert len(ledger.receipts()) == 1
-
-
 def test_receipts_are_listed_by_each_filter(ledger: Ledger) -> None:
     ledger.settled(0)
     ledger.webhook(0)
     ledger.webhook(60)
     ledger.webhook(1, ref="R2")
+    ledger.add_file("R2")
 
     def outcomes(wanted: Filter) -> list[str]:
         with ledger.begin() as conn:
@@ -161,6 +112,8 @@ def test_receipts_are_listed_by_each_filter(ledger: Ledger) -> None:
 
     assert outcomes(Filter()) == ["unknown_file", "dispatched", "held"]
     assert outcomes(Filter(reference="R1")) == ["dispatched", "held"]
+    assert outcomes(Filter(reference="R2")) == ["unknown_file"]
+    assert outcomes(Filter(reference="R1", outcome="held")) == ["held"]
     assert outcomes(Filter(unserved=True)) == ["dispatched"]
     assert outcomes(Filter(outcome="held")) == ["held"]
     assert outcomes(Filter(event="MODIFIED", limit=1)) == ["unknown_file"]
@@ -173,6 +126,8 @@ def test_a_period_of_the_schedule_is_claimed_by_one(ledger: Ledger) -> None:
     with ledger.begin() as conn:
         assert [claims.claim(conn, "prune", "2026-W47") for _ in range(2)] == [True, False]
         assert claims.claim(conn, "prune", "2026-W48")
+        claims.give_back(conn, "prune", "2026-W47")
+        assert [claims.claim(conn, "prune", week) for week in ("2026-W47", "2026-W48")] == [True, False]
 
 
 def test_workers_that_died_are_forgotten_after_an_hour(ledger: Ledger) -> None:
@@ -241,12 +196,3 @@ def test_a_status_of_what_we_do_not_have_is_refused_and_a_story_is_told_newest_f
     assert [run["outcome"] for run in story["runs"]] == ["landed"] * 3
     assert [receipt["outcome"] for receipt in story["receipts"]] == ["dispatched"]
     assert [write["id"] for write in story["own_writes"]] == [own_write]
-
-
-def test_weeks_are_made_ahead_even_if_the_schedule_stood_still_and_receipts_have_come(ledger: Ledger) -> None:
-    ledger.settled(0)
-    ledger.later(400 * 86_400)
-    ledger.webhook(60)
-    with ledger.begin() as conn:
-        assert receipts.make_weeks_ahead(conn) == 4
-    assert [r["outcome"] for r in ledger.receipts()] == ["dispatched"]

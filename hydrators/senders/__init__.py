@@ -1,0 +1,1 @@
+"""What other senders' payloads carry, as rows: one module a sender, known here by nothing but that."""

@@ -1,0 +1,235 @@
+"""Every kind of credential: right it is taken; wrong, missing, ended or of another delivery it is refused with 401."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import time
+from collections.abc import Callable
+
+import httpx
+import pytest
+import sqlalchemy as sa
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+from deliveries import OPEN, path, proved, rows, sample, send
+from running_receiver import Receiver, receiver
+
+from receiver.senders.aws import AwsSignature
+from receiver.senders.oauth import IssuedTokens
+from receiver.senders.proofs import Knock, Signature
+
+BODY = json.dumps({"event": "application.created", "loanFileId": "lf-1", "borrowerEmail": "a@example.com"}).encode()
+PATH = path("maxwell")
+TOKEN_PATH = "/api/v1/senders/maxwell/token"
+
+
+def basic(pair: str) -> dict[str, str]:
+    return {"Authorization": "Basic " + base64.b64encode(pair.encode()).decode()}
+
+
+def hmac_of(body: bytes, secret: str = "hmac-of-maxwell") -> dict[str, str]:
+    return {"X-Maxwell-Signature": hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()}
+
+
+def aws(url: str, body: bytes, *, secret: str = "aws-secret", key: str = "AKIDEXAMPLE", region: str = "us-east-1",
+        service: str = "execute-api", at: str | None = None) -> dict[str, str]:  # fmt: skip
+    """The headers that botocore signs a request with."""
+    request = AWSRequest("POST", url, data=body, headers={"Content-Type": "application/json"})
+    signer = SigV4Auth(Credentials(key, secret), service, region)
+    if at is None:
+        signer.add_auth(request)
+    else:
+        request.context["timestamp"] = at
+        signer._modify_request_before_signing(request)
+        canonical = signer.canonical_request(request)
+        signer._inject_signature_to_request(
+            request, signer.signature(signer.string_to_sign(request, canonical), request)
+        )
+    return dict(request.headers)
+
+
+RIGHT: dict[str, Callable[[str], dict[str, str]]] = {
+    "hmac": lambda _: hmac_of(BODY),
+    "hmac with its algorithm before it": lambda _: {
+        "X-Maxwell-Signature": "sha256=" + hmac_of(BODY)["X-Maxwell-Signature"]
+    },
+    "basic": lambda _: basic("maxwell:password"),
+    "api key": lambda _: {"X-API-Key": "key-of-maxwell"},
+    "bearer": lambda _: {"Authorization": "Bearer bearer-of-maxwell"},
+    "aws": lambda url: aws(url, BODY),
+}
+
+WRONG: dict[str, Callable[[str], dict[str, str]]] = {
+    "nothing": lambda _: {},
+    "hmac under another secret": lambda _: hmac_of(BODY, "another"),
+    "hmac of another body": lambda _: hmac_of(BODY + b" "),
+    "hmac that is no hex": lambda _: {"X-Maxwell-Signature": "zz"},
+    "hmac cut short": lambda _: {"X-Maxwell-Signature": hmac_of(BODY)["X-Maxwell-Signature"][:62]},
+    "an empty hmac": lambda _: {"X-Maxwell-Signature": ""},
+    "a wrong password": lambda _: basic("maxwell:passwore"),
+    "another user": lambda _: basic("maxwelk:password"),
+    "basic that is no base64": lambda _: {"Authorization": "Basic ???"},
+    "a wrong api key": lambda _: {"X-API-Key": "key-of-maxwelk"},
+    "a wrong bearer": lambda _: {"Authorization": "Bearer bearer-of-maxwelk"},
+    "a bearer without its scheme": lambda _: {"Authorization": "bearer-of-maxwell"},
+    "the oauth client's secret as a token": lambda _: {"Authorization": "Bearer client-secret"},
+    "a made-up access token": lambda _: {"Authorization": "Bearer 9999999999.abc.AAAA"},
+    "aws by another secret": lambda url: aws(url, BODY, secret="another"),
+    "aws by an unknown key": lambda url: aws(url, BODY, key="AKIDOTHER"),
+    "aws for another region": lambda url: aws(url, BODY, region="eu-west-1"),
+    "aws for another service": lambda url: aws(url, BODY, service="s3"),
+    "aws of another body": lambda url: aws(url, BODY + b" "),
+    "aws of another path": lambda url: aws(url + "/more", BODY),
+    "aws of another query": lambda url: aws(url + "?a=1", BODY),
+    "aws from an hour ago, replayed": lambda url: aws(url, BODY, at=_stamp(-3600)),
+    "aws from an hour ahead": lambda url: aws(url, BODY, at=_stamp(3600)),
+}
+
+
+def _stamp(later_s: int) -> str:
+    return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(time.time() + later_s))
+
+
+def deliver(served: Receiver, headers: dict[str, str], body: bytes = BODY) -> httpx.Response:
+    return served.post(PATH, token=None, content=body, headers={"Content-Type": "application/json"} | headers)
+
+
+@pytest.mark.parametrize("kind", RIGHT)
+def test_each_of_maxwells_ways_is_taken(served: Receiver, kind: str):
+    assert deliver(served, RIGHT[kind](served.url + PATH)).status_code == 200
+
+
+@pytest.mark.parametrize("kind", WRONG)
+def test_what_does_not_prove_it_is_refused_and_leaves_nothing_but_that(served: Receiver, engine: sa.Engine, kind: str):
+    answer = deliver(served, WRONG[kind](served.url + PATH))
+
+    assert answer.status_code == 401, answer.text
+    assert rows(engine, "mlm_webhook_receipts") == rows(engine, "maxwell_applications") == []
+    (refused,) = rows(engine, "refused_deliveries")
+    assert (refused["path"], refused["status"], refused["keys"]) == (PATH, 401, None)
+    assert "password" not in refused["reason"].replace("user and password", "").replace("user or password", "")
+
+
+@pytest.mark.parametrize("sender", ["mmi", "maxwell"])
+def test_a_body_changed_by_one_byte_fails_its_signature(served: Receiver, sender: str):
+    body = sample("mmi/02-lender.json") if sender == "mmi" else BODY
+    headers = proved("mmi", body) if sender == "mmi" else hmac_of(body)
+    for place in range(0, len(body), 7):
+        changed = body[:place] + bytes([body[place] ^ 1]) + body[place + 1 :]
+        assert served.post(path(sender), token=None, content=changed, headers=headers).status_code == 401
+
+
+def test_an_aws_signature_covers_every_byte_of_the_body(served: Receiver):
+    headers = aws(served.url + PATH, BODY)
+    assert deliver(served, headers).status_code == 200
+    for place in range(0, len(BODY), 7):
+        changed = BODY[:place] + bytes([BODY[place] ^ 1]) + BODY[place + 1 :]
+        assert deliver(served, headers, changed).status_code == 401
+
+
+@pytest.mark.parametrize("query", ["", "?b=2&a=1&a=0", "?q=a%20b%2Fc&empty=&x=%C3%A9~"])
+def test_our_verifying_agrees_with_botocores_signing(query: str):
+    url = f"https://example.com/api/v1/senders/maxwell/web%20hook{query}"
+    signed = aws(url, BODY, at="20261120T010203Z")
+    headers = [("host", "example.com"), *((name.lower(), value) for name, value in signed.items())]
+    knock = Knock("POST", "/api/v1/senders/maxwell/web%20hook", query[1:], headers, 1795136530.0, BODY)
+    proof = AwsSignature({"AKIDEXAMPLE": "aws-secret"}, "us-east-1", "execute-api", 300)
+
+    assert proof.refuses(knock) is None
+    assert proof.refuses(Knock("PUT", knock.path, knock.query, headers, knock.at, BODY)) is not None
+    assert proof.refuses(Knock("POST", knock.path, knock.query, headers, knock.at + 301, BODY)) is not None
+
+
+def test_maxwell_fetches_a_token_and_delivers_with_it(served: Receiver):
+    form = {"grant_type": "client_credentials", "client_id": "maxwell-client", "client_secret": "client-secret"}
+    answer = httpx.post(served.url + TOKEN_PATH, data=form)
+    assert (answer.status_code, answer.json()["token_type"], answer.json()["expires_in"]) == (200, "Bearer", 3600)
+    assert answer.headers["cache-control"] == "no-store"
+
+    assert deliver(served, {"Authorization": f"Bearer {answer.json()['access_token']}"}).status_code == 200
+
+    by_basic = httpx.post(served.url + TOKEN_PATH, data={"grant_type": "client_credentials"},
+                          auth=("maxwell-client", "client-secret"))  # fmt: skip
+    assert deliver(served, {"Authorization": f"Bearer {by_basic.json()['access_token']}"}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("wrong", "status", "error"),
+    [
+        ({"client_id": "", "client_secret": ""}, 401, "invalid_client"),
+        ({"client_secret": "x"}, 401, "invalid_client"),
+        ({"client_id": "x"}, 401, "invalid_client"),
+        ({"grant_type": "password"}, 400, "unsupported_grant_type"),
+    ],
+)
+def test_nobody_else_gets_a_token(served: Receiver, wrong: dict[str, str], status: int, error: str):
+    right = {"grant_type": "client_credentials", "client_id": "maxwell-client", "client_secret": "client-secret"}
+
+    answer = httpx.post(served.url + TOKEN_PATH, data=right | wrong)
+
+    assert (answer.status_code, answer.json()) == (status, {"error": error})
+
+
+def test_a_token_ends_and_one_of_another_secret_is_none_of_ours():
+    tokens, other = IssuedTokens("c", "one", 3600), IssuedTokens("c", "two", 3600)
+
+    def knock(token: str, at: float) -> Knock:
+        return Knock("POST", PATH, "", [("authorization", f"Bearer {token}")], at)
+
+    token = tokens.issue(1000.0)
+    assert tokens.refuses(knock(token, 4599.0)) is None
+    assert tokens.refuses(knock(token, 4600.0)) == "an access token that has ended came"
+    assert tokens.refuses(knock("9" + token, 4599.0)) == "an access token that is none of ours came"
+    assert other.refuses(knock(token, 1000.0)) == "an access token that is none of ours came"
+
+
+@pytest.mark.parametrize("algorithm", ["sha256", "sha384", "sha512", "sha1"])
+@pytest.mark.parametrize("encoding", ["hex", "base64"])
+def test_mmis_signature_is_read_as_it_is_set(algorithm: str, encoding: str):
+    digest = hmac.digest(b"s", BODY, algorithm)
+    text = digest.hex() if encoding == "hex" else base64.b64encode(digest).decode()
+    proof = Signature("X-Any", ("older", "s"), algorithm, encoding)
+
+    assert proof.refuses(Knock("POST", "/", "", [("x-any", text)], 0, BODY)) is None
+    assert proof.refuses(Knock("POST", "/", "", [("x-any", text)], 0, BODY + b"x")) == "X-Any is not this body's"
+    assert proof.refuses(Knock("POST", "/", "", [("x-any", text), ("x-any", text)], 0, BODY)) == "no X-Any came"
+
+
+def test_collateralxp_needs_both_its_secrets(served: Receiver):
+    body = sample("collateralxp/02-added.json")
+    url, right = "/api/v1/senders/collateralxp/webhook", proved("collateralxp", body)
+
+    def status(query: str, headers: dict[str, str]) -> int:
+        return served.post(url + query, token=None, content=body, headers=headers).status_code
+
+    assert status("?secret=in-the-url", right) == 200
+    assert status("", right) == status("?secret=in-the-urk", right) == 401
+    assert status("?secret=in-the-url&secret=in-the-url", right) == 401
+    assert status("?secret=in-the-url", {}) == status("?secret=in-the-url", {"Authorization": "Bearer no"}) == 401
+
+
+def test_showmojo_without_its_token_is_told_that_it_is_sent_over_https_only(served: Receiver, engine: sa.Engine):
+    answer = served.post(path("showmojo"), token=None, content=sample("showmojo/01-event.json"))
+
+    assert answer.status_code == 401
+    assert "HTTPS addresses only" in answer.json()["detail"]
+    assert "HTTPS addresses only" in rows(engine, "refused_deliveries")[0]["reason"]
+    assert send(served, "showmojo", sample("showmojo/01-event.json"), Authorization="Bearer no").status_code == 401
+
+
+@pytest.mark.parametrize("sender", ["mmi", "maxwell", "collateralxp", "showmojo"])
+def test_a_sender_without_its_secret_answers_404(engine: sa.Engine, sender: str):
+    names = tuple(name for name in OPEN if name.startswith(sender.upper()))
+    with receiver(engine, {name: value for name, value in OPEN.items() if name not in names}) as running:
+        assert send(running, sender, b"{}").status_code == 404
+        assert httpx.get(running.url + path(sender)).status_code == 404
+        if sender == "maxwell":
+            assert httpx.post(running.url + TOKEN_PATH).status_code == 404
+
+
+def test_a_larger_body_than_we_take_is_413(served: Receiver):
+    assert send(served, "mmi", b'{"a":"' + b"x" * 5 * 1024 * 1024 + b'"}').status_code == 413

@@ -76,13 +76,13 @@ def tell(seen: Seen) -> None:
     if seen.queues is not None:
         waits = [(each, each.oldest_wait_s) for each in seen.queues.queues]
         rows = [{**asdict(each), "oldest_waits": None if s is None else _seconds(s)} for each, s in waits]
-        table(rows, ("queue", "waiting", "delayed", "in_flight", "dead", "oldest_waits"))
+        table(rows, ("queue", "waiting", "delayed", "in_flight", "dead", "oldest_waits"), alarming=("dead",))
         _tell_of_dead_bells(seen.queues)
     if is_away := away.told(seen.circuit):
         say(f"{is_away}\n")
     _tell_of_files(seen)
     if seen.behind.concerns:
-        table(map(_concern(seen.behind.as_of), seen.behind.concerns), _CONCERN)
+        table(map(_concern(seen.behind.as_of), seen.behind.concerns), _CONCERN, alarming=("failing", "given_up"))
     if seen.given_up:
         _head("Given up, until a redrive (queues redrive --dry-run lists the files)")
         table(map(_error, seen.given_up[:MOST_ROWS]), ("concern", "files", "newest", "error"))

@@ -35,8 +35,13 @@ def lines(rows: Iterable[Mapping[str, Any]]) -> None:
         click.echo(encoder.encode(row))
 
 
-def table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], empty: str = "Nothing.") -> None:
-    """Print rows as a table with these columns, each by its key with `_` as a space; or `empty` if there are none."""
+def table(
+    rows: Iterable[Mapping[str, Any]], columns: Sequence[str], empty: str = "Nothing.", alarming: Sequence[str] = ()
+) -> None:
+    """Print rows as a table with these columns, each by its key with `_` as a space; or `empty` if there are none.
+
+    What is in one of the `alarming` columns and is not nothing is red, on a terminal.
+    """
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
@@ -44,7 +49,9 @@ def table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], empty: str 
 
     shown = Table(*(name.replace("_", " ") for name in columns), box=SIMPLE_HEAD, pad_edge=False)
     for row in rows:
-        shown.add_row(*(Text(cell(row.get(name))) for name in columns))
+        shown.add_row(
+            *(Text(cell(row.get(name)), style="red" if name in alarming and row.get(name) else "") for name in columns)
+        )
     if shown.row_count:
         Console(width=None if sys.stdout.isatty() else ENDLESS).print(shown)
     else:

@@ -323,6 +323,13 @@ SETTINGS: tuple[Setting, ...] = (
         "CONSOLE_PASSWORD", None, _text, "short for one operator `admin` of the console with this password", secret=True
     ),
     Setting(
+        "METRICS_TOKEN",
+        "",
+        _list,
+        "bearer of /metrics; several, by comma, while one is rotated; unset: loopback only",
+        secret=True,
+    ),
+    Setting(
         "FIELD_KEYS",
         "",
         _field_keys,
@@ -400,6 +407,12 @@ SETTINGS: tuple[Setting, ...] = (
         "bearer that ShowMojo sends to HTTPS addresses; several, by comma; unset: its route answers 404",
         secret=True,
     ),
+    Setting(
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        None,
+        _web_url,
+        "where traces go, by OTLP over HTTP (needs `mlm-freshness[otel]`); unset: none",
+    ),
     Setting("HOST", "127.0.0.1", _text, "where the receiver listens"),
     Setting("PORT", "8000", _whole(0, 65_535), "where the receiver listens"),
 )
@@ -435,6 +448,7 @@ class Settings:
     portal_api_token: tuple[str, ...] = field(repr=False)
     console_users: tuple[ConsoleUser, ...] = field(repr=False)
     console_password: str | None = field(repr=False)
+    metrics_token: tuple[str, ...] = field(repr=False)
     field_keys: tuple[bytes, ...] = field(repr=False)
     mlm_webhook_keys: WebhookKeys
     mlm_names: Path | None
@@ -462,6 +476,7 @@ class Settings:
     collateralxp_url_secret: tuple[str, ...] = field(repr=False)
     collateralxp_token: tuple[str, ...] = field(repr=False)
     showmojo_token: tuple[str, ...] = field(repr=False)
+    otel_exporter_otlp_endpoint: str | None
     host: str
     port: int
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 import structlog
 from sqlalchemy import Connection, Engine
@@ -14,6 +14,7 @@ from freshness.concerns import Concern
 from freshness.errors import LeaseLost
 from freshness.ledger import captures, claims, confirmations, events, files, pruning, rows, sweeps
 from freshness.ledger.leases import NotNow
+from freshness.metrics import SERVED_S, SLICES, Tally
 from freshness.rules import Rules
 from mlm_client import errors as mlm_errors
 from mlm_client.client import MlmClient
@@ -44,6 +45,7 @@ class Clerk:
     bell: Bell
     announce: Callable[[], None]
     is_away: Callable[[], bool]
+    tally: Tally = field(default_factory=Tally)
 
     def handlers(
         self, *, check: Callable[[int], None], audit: Callable[[int], None], poll: Callable[[], None]
@@ -82,7 +84,9 @@ class Clerk:
         if isinstance(ended, NotNow):
             return
         for each, done in ended.slices.items():
-            log.info("slice.ended", concern=each.value, outcome=done.outcome)
+            self.tally.count(SLICES, each.value, done.outcome)
+            if done.served_s is not None:
+                self.tally.observe(SERVED_S, each.value, seconds=done.served_s)
             if done.healed:
                 log.info("backstop.healed", concern=each.value, backstop=done.healed)
         self.bell(ended.rings)

@@ -11,8 +11,8 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 
@@ -22,8 +22,9 @@ import sqlalchemy as sa
 import freshness
 from freshness.bell import Bell
 from freshness.field_keys import FieldKeys
-from freshness.ledger import backstops, claims, events, workers
+from freshness.ledger import backstops, claims, events, measures, tallies, workers
 from freshness.ledger.backstops import Backstop
+from freshness.metrics import Tally
 from freshness.rules import Rules, rules_of
 from freshness.settings import Settings
 from hydrators.names import Names, load_names
@@ -33,6 +34,7 @@ from .announce import announce
 from .auditing import Auditor
 from .bell import make_bell
 from .broker import Broker, make_broker
+from .calls import measured
 from .declare import POLL, PRUNE, declare_actors, send
 from .handlers import PRUNE_JOB, Clerk
 from .lander import Lander
@@ -42,6 +44,7 @@ from .rounds import Checker, Chooser, Looker, Share
 from .schedule import REAP_EVERY_S, Reaper, Tick
 from .slices import Slices
 from .sweeping import EVERY_S, SWITCHES_EVERY_S, TIDY_EVERY_S, Sweep
+from .tracing import Traces, traces_of
 
 #: What PostgreSQL cuts off by itself: a statement, a wait for a lock, a transaction that nobody goes on with. The last
 #: is how long a process that freezes within a transaction keeps others from the rows it has locked.
@@ -71,6 +74,9 @@ class House:
     threads: int = 4
     #: Set when the process begins to stop; whatever waits for a place to call from gives up then.
     stopping: threading.Event = field(default_factory=threading.Event)
+    #: What this process counts for `/metrics`, until it hands it over.
+    tally: Tally = field(default_factory=Tally)
+    _hands_over_at: float = field(default=0.0, init=False, repr=False)
 
     @cached_property
     def worker_id(self) -> str:
@@ -148,6 +154,11 @@ class House:
         )
 
     @cached_property
+    def traces(self) -> Traces:
+        """The traces of this process, if any are wanted."""
+        return traces_of(self.settings, self.worker_id)
+
+    @cached_property
     def slices(self) -> Slices:
         """The runner of slices."""
         return Slices(
@@ -158,13 +169,14 @@ class House:
             worker_id=self.worker_id,
             clock=time.monotonic,
             wait=time.sleep,
+            traces=self.traces,
         )
 
     def declare(self) -> None:
         """Declare the actors of a worker on the broker."""
         bell = make_bell(self.broker)
         prompt = self.mlm(prompt=True)
-        clerk = Clerk(self.engine, self.rules, self.slices, prompt, bell, self.announce, self.pacer.is_away)
+        clerk = Clerk(self.engine, self.rules, self.slices, prompt, bell, self.announce, self.pacer.is_away, self.tally)
         handlers = clerk.handlers(
             check=Checker(self.looker(bell, Backstop.ROUNDS)).check,
             audit=Auditor(self.looker(bell, Backstop.AUDIT), self.names, self.keys).audit,
@@ -177,11 +189,19 @@ class House:
         self.pacer.refresh()
         self._say_that_it_lives(workers.WORKER)
         self.slices.give_back_stranded()
+        if time.monotonic() >= self._hands_over_at:
+            self._hands_over_at = time.monotonic() + tallies.EVERY_S
+            self.hand_over()
+
+    def hand_over(self) -> None:
+        """Hand over what this process has counted for `/metrics`."""
+        tallies.hand_over(self.engine, self.worker_id, self.tally)
 
     def leave(self) -> None:
         """Say that this worker, or scheduler, has ended."""
         with self.engine.begin() as conn:
             workers.leave(conn, self.worker_id)
+        self.hand_over()
 
     def announce(self) -> None:
         """Number the events that were committed, and say them aloud."""
@@ -205,10 +225,15 @@ class House:
             "beat": Tick(EVERY_S, lambda: self._say_that_it_lives(workers.SCHEDULER)),
             "sweep": Tick(EVERY_S, sweep.ring_what_is_due),
             "tidy": Tick(TIDY_EVERY_S, sweep.tidy),
+            "measure": Tick(measures.EVERY_S, self._measure),
             "switches": Tick(SWITCHES_EVERY_S, sweep.follow_switches),
             "reap": Tick(REAP_EVERY_S, Reaper(self._redis_url).tick),
             "prune": Tick(ASK_EVERY_S, self._prune_weekly),
         }
+
+    def _measure(self) -> None:
+        with self.engine.begin() as conn:
+            measures.measure(conn, self.rules)
 
     def _say_that_it_lives(self, process: str) -> None:
         with self.engine.begin() as conn:
@@ -265,7 +290,13 @@ class House:
 
     def _place(self, prompt: bool) -> Callable[[str], AbstractContextManager[None]]:
         deadline_s = self.settings.mlm_timeout.whole_s
-        return lambda operation: self.pacer.place(prompt=prompt, deadline_s=deadline_s)
+
+        @contextmanager
+        def place(operation: str) -> Iterator[None]:
+            with self.pacer.place(prompt=prompt, deadline_s=deadline_s), measured(self.tally, operation):
+                yield
+
+        return place
 
     @property
     def _redis_url(self) -> str:

@@ -29,6 +29,7 @@ from mlm_client.loxml import Answer
 
 from .errors import TryAgain
 from .lander import Lander
+from .tracing import Traces, names_of
 
 log = structlog.get_logger()
 
@@ -53,6 +54,7 @@ class Slices:
     clock: Callable[[], float]
     wait: Callable[[float], None]
     new_id: Callable[[], uuid.UUID] = uuid.uuid4
+    traces: Traces = field(default_factory=Traces)
     #: Leases that could not be given back because PostgreSQL was away.
     stranded: list[Lease] = field(default_factory=list)
 
@@ -67,11 +69,20 @@ class Slices:
         if isinstance(taken, NotNow):
             return taken
         began = self.clock()
+        with structlog.contextvars.bound_contextvars(orders=names_of(taken[0].orders)):
+            ended = self._run(taken, concern, began)
+            for lease in taken:
+                if done := ended.slices.get(lease.concern):
+                    orders = names_of(lease.orders)
+                    log.info("slice.ended", concern=lease.concern.value, outcome=done.outcome, orders=orders)
+        return ended
+
+    def _run(self, taken: Sequence[Lease], concern: Concern, began: float) -> Ended:
         try:
             return self._read_and_land(taken, began)
         except TryAgain as error:
             self._give_back(taken[0])
-            log.info("slice.not_called", file_id=file_id, concern=concern.value, why=str(error))
+            log.info("slice.not_called", file_id=taken[0].file.id, concern=concern.value, why=str(error))
             return Ended({concern: Committed("not called")})
         except BaseException:
             self._give_back(taken[0])
@@ -90,7 +101,8 @@ class Slices:
         question = question_of([lease.concern for lease in taken], self.lander.names)
         asked_at = self._now(first, began)
         try:
-            answer = self.mlm.load_by_ref(first.file.ref, question)
+            with self.traces.read(first.orders, [lease.concern.value for lease in taken]):
+                answer = self.mlm.load_by_ref(first.file.ref, question)
         except mlm_errors.NotFound:
             with self.engine.connect() as conn:
                 return _ended(taken, {lease.concern: self.lander.not_found(conn, lease) for lease in taken})
@@ -112,7 +124,9 @@ class Slices:
         owner, mark = None, None
         for lease in taken:
             if self._may_follow(lease, taken, done):
-                ended = self.lander.land(conn, lease.after(owner, mark) if owner else lease, reading, answer)
+                with self.traces.landing(lease.orders, lease.concern.value) as landing:
+                    ended = self.lander.land(conn, lease.after(owner, mark) if owner else lease, reading, answer)
+                    landing.note(outcome=ended.outcome)
                 if ended.owner:
                     owner, mark = ended.owner, commits.stamp_of(self.rules, reading, lease.resolution_s)
                 done[lease.concern] = ended

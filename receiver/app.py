@@ -17,8 +17,10 @@ from starlette.types import Receive, Scope, Send
 
 from freshness.bell import Bell
 from freshness.field_keys import FieldKeys
+from freshness.metrics import Tally
 from freshness.rules import Rules
 from freshness.settings import Settings
+from jobs.tracing import Traces
 
 from .desk import Desk
 from .doors import Door
@@ -27,6 +29,7 @@ from .events import Events
 from .health import Health
 from .hub import Hub
 from .intake import Intake
+from .metrics import Gate, Metrics
 from .openapi import document
 from .portal import Portal
 from .problems import Shield
@@ -48,6 +51,8 @@ def make_app(
     redis_url: str | None = None,
     threads: int = 16,
     more_routes: tuple[BaseRoute, ...] = (),
+    process: str = "receiver",
+    traces: Traces | None = None,
     senders: tuple[Declare, ...] = SENDERS,
 ) -> App:
     """The receiver as an ASGI app.
@@ -55,11 +60,12 @@ def make_app(
     `threads` requests are at the database at once, so the engine's pool should hold as many; more wait their turn.
     `redis_url` is where announcements ring; without it, or with it away, event streams look every 2 s. `more_routes`
     is where whoever composes adds what is not the receiver's own. `senders` are those that deliver beside MLM.
+    `process` is what this process's counts are kept by: a name of its own.
 
     Raises:
         SettingError: SPOOL_DIR is set, and is no place to write to; or a sender is configured without FIELD_KEYS.
     """
-    desk = Desk(engine, rules, bell)
+    desk = Desk(engine, rules, bell, Tally(), traces or Traces())
     spool = Spool(settings.spool_dir) if settings.spool_dir else None
     told = [declare(settings) for declare in senders]
     if any(sender.proof for sender in told):
@@ -73,12 +79,15 @@ def make_app(
     hub = Hub(engine, redis)
     mlm = Door.of(settings.mlm_webhook_token, settings.mlm_webhook_networks, settings.trusted_proxies)
     portal = Door.of(settings.portal_api_token)
+    gate = Gate(Door.of(settings.metrics_token, proxies=settings.trusted_proxies))
+    metrics = Metrics(gate, engine, process, desk.tally, redis_url, spool)
     routes: list[BaseRoute] = [
-        *Webhook(mlm, intake, settings.mlm_webhook_keys, refusals).routes(),
+        *Webhook(mlm, intake, settings.mlm_webhook_keys, refusals, desk).routes(),
         *(route for sender in told for route in Sending(sender, taking, mlm, refusals).routes()),
         *Portal(portal, desk).routes(),
         *Events(portal, desk, hub).routes(),
         *Health(engine, redis, spool).routes(),
+        *metrics.routes(),
         Route("/openapi.json", _openapi(told), methods=["GET"]),
         *more_routes,
     ]
@@ -86,7 +95,7 @@ def make_app(
     @contextlib.asynccontextmanager
     async def lifespan(_: object) -> AsyncIterator[None]:
         anyio.to_thread.current_default_thread_limiter().total_tokens = threads
-        async with hub.running(), drain.running() if drain else contextlib.nullcontext():
+        async with metrics.running(), hub.running(), drain.running() if drain else contextlib.nullcontext():
             yield
         if redis is not None:
             await redis.aclose()

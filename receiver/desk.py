@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 from sqlalchemy import Connection, Engine
 from starlette.concurrency import run_in_threadpool
 
 from freshness.bell import Bell, Ring
+from freshness.ledger.batches import Decided
+from freshness.metrics import ENTRIES, Tally
 from freshness.rules import Rules
+from jobs.tracing import Traces
 
 T = TypeVar("T")
 
@@ -28,11 +32,14 @@ R = TypeVar("R", bound=HasRings)
 
 @dataclass(frozen=True)
 class Desk:
-    """The ledger's database, the rules in force, and the bell. The methods block: call them in a thread."""
+    """The ledger's database, the rules in force, the bell; what is counted for `/metrics`, and traces. The methods
+    block: call them in a thread."""
 
     engine: Engine
     rules: Rules
     bell: Bell
+    tally: Tally = field(default_factory=Tally)
+    traces: Traces = field(default_factory=Traces)
 
     def settle(self, step: Callable[[Connection], T]) -> T:
         """Run one step in a transaction of its own; when this returns, it is committed."""
@@ -45,6 +52,12 @@ class Desk:
         if result.rings:
             self.bell(result.rings)
         return result
+
+    def count(self, decided: Decided) -> Decided:
+        """Count what entries became, once that is committed."""
+        for outcome, number in Counter(decided.outcomes).items():
+            self.tally.count(ENTRIES, outcome.value, by=number)
+        return decided
 
 
 async def in_thread(work: Callable[[], T]) -> T:

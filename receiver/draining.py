@@ -26,6 +26,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
 from freshness.ledger.batches import Decided, Entry, receive
+from jobs.tracing import names_of
 
 from .desk import Desk, in_thread
 from .errors import NoReception, TornBatch
@@ -129,7 +130,9 @@ class Drain:
     def _decide(self, batches: Sequence[_Batch]) -> None:
         """Decide batches in one transaction, and remove them; alone, if one of them cannot be decided."""
         try:
-            self._decide_all(batches)
+            with self._desk.traces.batch(()) as traced:
+                decided = self._desk.count(self._decide_all(batches))
+                traced.ordered(decided.orders, decided.placed)
         except Exception as error:
             if not _is_the_batchs_own(error):
                 raise
@@ -139,9 +142,10 @@ class Drain:
                 for batch in batches:
                     self._decide([batch])
         else:
+            log.info("spool.decided", batches=len(batches), orders=names_of(decided.orders))
             self._spool.remove(batch.path for batch in batches)
 
-    def _decide_all(self, batches: Sequence[_Batch]) -> None:
+    def _decide_all(self, batches: Sequence[_Batch]) -> Decided:
         """MLM's and the other senders' in one transaction: they have no subject in common, and so no order."""
         entries = [entry for batch in batches if isinstance(batch.entries, list) for entry in batch.entries]
         bodies = [batch.entries for batch in batches if isinstance(batch.entries, SealedBody)]
@@ -151,7 +155,7 @@ class Drain:
                 self._receive(conn, bodies)
             return receive(conn, self._desk.rules, entries)
 
-        self._desk.order(step)
+        return self._desk.order(step)
 
     def _receive(self, conn: Connection, bodies: Sequence[SealedBody]) -> None:
         if self._reception is None:

@@ -19,14 +19,15 @@ from dataclasses import dataclass, field
 from functools import partial
 from http import HTTPStatus
 from itertools import islice
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import structlog
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from freshness.bell import Ring
-from freshness.ledger.batches import Entry, counts, receive
+from freshness.ledger.batches import Decided, Entry, counts, receive
+from jobs.tracing import names_of
 
 from .desk import Desk, in_thread
 from .problems import nobody_is_there
@@ -66,15 +67,21 @@ class _Delivery(Generic[D]):
     said: D
     answer: asyncio.Future[Taken]
     alone: bool = False
+    span: Any = None
     received_at: dt.datetime = field(default_factory=lambda: dt.datetime.now(dt.UTC))
 
 
 @dataclass(frozen=True)
-class _Told:
-    """What each delivery of a transaction is told, and the rings for after its commit."""
+class Settled:
+    """What each delivery of a transaction is told, and, if it was MLM's, what its entries became."""
 
     counts: Sequence[dict[str, int]]
-    rings: Sequence[Ring]
+    decided: Decided = field(default_factory=lambda: Decided((), ()))
+
+    @property
+    def rings(self) -> Sequence[Ring]:
+        """The rings for after the commit."""
+        return self.decided.rings
 
 
 class Shared(ABC, Generic[D]):
@@ -94,8 +101,8 @@ class Shared(ABC, Generic[D]):
         """How many entries are in it."""
 
     @abstractmethod
-    def decide(self, conn: Connection, group: Sequence[D]) -> tuple[Sequence[dict[str, int]], Sequence[Ring]]:
-        """Decide these in a transaction of the intake's; what each sender is told, and the rings."""
+    def decide(self, conn: Connection, group: Sequence[D]) -> Settled:
+        """Decide these in a transaction of the intake's."""
 
     @abstractmethod
     def leave(self, spool: Spool, said: D, received_at: dt.datetime) -> HTTPStatus:
@@ -108,7 +115,7 @@ class Shared(ABC, Generic[D]):
             SQLAlchemyError: PostgreSQL could not take it, and it does not wait; nothing of it is kept.
             Unspoolable: PostgreSQL is away, and the disk fails.
         """
-        delivery = _Delivery(said, asyncio.get_running_loop().create_future())
+        delivery = _Delivery(said, asyncio.get_running_loop().create_future(), span=self._desk.traces.here())
         self._waiting.append(delivery)
         self._open_lanes()
         return await delivery.answer
@@ -181,13 +188,22 @@ class Shared(ABC, Generic[D]):
             return [error] if len(group) == 1 else None
 
     def _decide(self, group: Sequence[_Delivery[D]]) -> list[Taken]:
-        def step(conn: Connection) -> _Told:
+        def step(conn: Connection) -> Settled:
             if len(group) > 1:
                 conn.exec_driver_sql(SHARED_LOCK_TIMEOUT)
-            return _Told(*self.decide(conn, [each.said for each in group]))
+            return self.decide(conn, [each.said for each in group])
 
-        told = self._desk.order(step).counts
-        log.info("webhook.taken", deliveries=len(group), **sum(map(Counter, told), Counter()))
+        with self._desk.traces.batch([each.span for each in group]) as batch:
+            settled = self._desk.order(step)
+            decided = self._desk.count(settled.decided)
+            batch.ordered(decided.orders, decided.placed)
+        told = settled.counts
+        log.info(
+            "webhook.taken",
+            deliveries=len(group),
+            **sum(map(Counter, told), Counter()),
+            orders=names_of(decided.orders),
+        )
         return [Taken(HTTPStatus.OK, dict(each)) for each in told]
 
     def _left(self, delivery: _Delivery[D], spool: Spool) -> Taken | BaseException:
@@ -208,12 +224,10 @@ class Intake(Shared[Sequence[Entry]]):
         """How many entries are in a batch."""
         return len(said)
 
-    def decide(
-        self, conn: Connection, group: Sequence[Sequence[Entry]]
-    ) -> tuple[Sequence[dict[str, int]], Sequence[Ring]]:
+    def decide(self, conn: Connection, group: Sequence[Sequence[Entry]]) -> Settled:
         """Decide batches as if they were one."""
         decided = receive(conn, self._desk.rules, [entry for entries in group for entry in entries])
-        return apportioned(decided.outcomes, map(len, group), counts), decided.rings
+        return Settled(apportioned(decided.outcomes, map(len, group), counts), decided)
 
     def leave(self, spool: Spool, said: Sequence[Entry], received_at: dt.datetime) -> HTTPStatus:
         """Leave a batch in the spool."""

@@ -73,6 +73,7 @@ def document(senders: Sequence[Sender] = ()) -> dict[str, Any]:
             "securitySchemes": {
                 "mlm": {"type": "http", "scheme": "bearer", "description": "MLM_WEBHOOK_TOKEN"},
                 "portal": {"type": "http", "scheme": "bearer", "description": "PORTAL_API_TOKEN"},
+                "metrics": {"type": "http", "scheme": "bearer", "description": "METRICS_TOKEN"},
                 "ticket": {"type": "apiKey", "in": "query", "name": "ticket"},
             },
         },
@@ -196,9 +197,17 @@ def _events() -> dict[str, Any]:
 def _health() -> dict[str, Any]:
     said = {"type": "object", "required": ["status"], "properties": {"status": {"type": "string"}}}
     ready = _operation("Whether a batch would be taken", {200: ("Ready", said), 503: ("Not ready", said)})
+    metrics = _operation(
+        "How the whole house stands, for Prometheus; without METRICS_TOKEN, for callers on the same machine",
+        {200: ("Prometheus' text, or OpenMetrics by the Accept header", {"type": "string"})},
+        refused=(401, 403),
+        security="metrics",
+        media_type="text/plain",
+    )
     return {
         "/healthz": {"get": _operation("Whether the process lives", {200: ("It does", said)})},
         "/readyz": {"get": ready},
+        "/metrics": {"get": metrics},
         "/openapi.json": {"get": _operation("This document", {200: ("OpenAPI 3.1", {"type": "object"})})},
     }
 

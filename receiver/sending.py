@@ -22,7 +22,6 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from freshness.bell import Ring
 from freshness.ledger.deliveries import Refusal
 from freshness.ledger.sendings import Delivery, counts
 
@@ -30,7 +29,7 @@ from .bodies import LARGEST_DELIVERY, announced_length, read
 from .desk import Desk, in_thread
 from .doors import Door
 from .errors import BodyFault, NotJson, TooMuch
-from .intake import Shared, apportioned
+from .intake import Settled, Shared, apportioned
 from .outline import outline
 from .problems import Problem
 from .reception import Reception
@@ -63,10 +62,10 @@ class SendersIntake(Shared[Opened]):
         """How many entries are in it."""
         return len(said.delivery.entries)
 
-    def decide(self, conn: Connection, group: Sequence[Opened]) -> tuple[Sequence[dict[str, int]], Sequence[Ring]]:
+    def decide(self, conn: Connection, group: Sequence[Opened]) -> Settled:
         """Decide deliveries as if they came one after the other."""
         landings = self.reception.receive(conn, [each.delivery for each in group]).landings
-        return apportioned(landings, map(self.count, group), counts), ()
+        return Settled(apportioned(landings, map(self.count, group), counts))
 
     def leave(self, spool: Spool, said: Opened, received_at: dt.datetime) -> HTTPStatus:
         """Leave the sealed body in the spool."""

@@ -14,23 +14,25 @@ from functools import partial
 from typing import Any
 
 import msgspec
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from freshness.ledger.batches import Entry
 from freshness.ledger.deliveries import Refusal
+from freshness.metrics import DELIVERIES
 from freshness.settings import WebhookKeys
+from jobs.tracing import Told
 
 from .bodies import LARGEST_DELIVERY, announced_length, read
 from .decoding import decode
-from .desk import in_thread
+from .desk import Desk, in_thread
 from .doors import Door
 from .errors import BodyFault, NotJson, TooMuch
 from .intake import Intake
 from .outline import outline
-from .problems import Problem
+from .problems import Problem, problem_of
 from .refusals import Refusals
 
 PATH = "/api/v1/loans/mlm/webhook"
@@ -52,13 +54,14 @@ class Fault:
 
 
 class Webhook:
-    """The route, with what it needs: its door, the intake, the key names, and where refusals are written down."""
+    """The route, with what it needs: door, intake, key names, where refusals are written down; and the counts."""
 
-    def __init__(self, door: Door, intake: Intake, keys: WebhookKeys, refusals: Refusals) -> None:
+    def __init__(self, door: Door, intake: Intake, keys: WebhookKeys, refusals: Refusals, desk: Desk) -> None:
         self._door = door
         self._keys = keys
         self._refusals = refusals
         self._intake = intake
+        self._desk = desk
 
     def routes(self) -> list[Route]:
         """The one route. Without a token configured it answers every method with 404, as if it were not there."""
@@ -71,8 +74,20 @@ class Webhook:
             Problem: as the module says; 503 by the database's own errors.
             Unspoolable: 503 too: PostgreSQL is away, and the disk fails.
         """
-        response = await self._take(Request(scope, receive))
+        with self._desk.traces.delivery() as delivery:
+            try:
+                response = await self._take(Request(scope, receive))
+            except ClientDisconnect:
+                raise
+            except Exception as error:
+                self._answered(problem_of(error).status, delivery)
+                raise
+            self._answered(response.status_code, delivery)
         await response(scope, receive, send)
+
+    def _answered(self, status: int, delivery: Told) -> None:
+        self._desk.tally.count(DELIVERIES, str(status))
+        delivery.note(**{"http.response.status_code": status})
 
     async def _take(self, request: Request) -> Response:
         try:

@@ -25,4 +25,5 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "console-user": ("console_user", "Make an entry of CONSOLE_USERS for a person of the web console."),
     "doctor": ("doctor", "Look whether everything is in order, and say what to do."),
     "prune-webhook-receipts": ("prune", "Drop old receipts and trails."),
+    "completion": ("completion", "Print what lets bash, zsh or fish complete this command."),
 }

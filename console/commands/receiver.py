@@ -49,11 +49,14 @@ def command(host: str | None, port: int | None, grace: float) -> None:
         redis_url=settings.redis_url,
         threads=THREADS,
         more_routes=console_routes(settings, lambda request: str(door.caller(request))),
+        process=house.worker_id,
+        traces=house.traces,
     )
     try:
         serve(app, settings.host, settings.port, grace_s=round(grace))
     except OSError as error:
         raise CannotListen(settings.host, settings.port, error) from None
+    house.traces.end()
     _leave_behind_what_hangs()
 
 

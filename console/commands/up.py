@@ -148,6 +148,7 @@ def _tries(laptop: Laptop) -> list[tuple[str, str]]:
         ("What portal pages hear (leave it open, and edit something)", f"curl -N {bearer} {api}/events"),
         ("The tables that a portal reads", f"{_psql(laptop)} \"$DATABASE_URL\" -c '{SOME_COLUMNS}'"),
         ("What the webhooks came to", f"{_program()} receipts"),
+        ("How everything stands, for Prometheus", f"curl {laptop.receiver_url}/metrics"),
         ("The story of one file", f"{_program()} explain {ref}"),
     ]
 

@@ -38,4 +38,5 @@ def command(threads: int, prompt_threads: int, grace: float) -> int:
     )
     code = worker.run()
     house.leave()
+    house.traces.end()
     return code

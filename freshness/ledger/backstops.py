@@ -16,7 +16,9 @@ from enum import StrEnum
 
 from sqlalchemy import Connection
 
+from .. import metrics
 from ..rules import WORKER_LIFE_S
+from . import tallies
 
 
 class Backstop(StrEnum):
@@ -195,11 +197,17 @@ def count(
     failed: int = 0,
     error: str | None = None,
 ) -> None:
-    """Add to what this process's work for a backstop came to in this hour. Last in a transaction: it locks that row."""
+    """Add to what this process's work for a backstop came to in this hour, and to what it has counted for `/metrics`.
+    Last in a transaction: it locks those rows."""
     numbers = {
         "runs": runs, "looked": looked, "ordered": ordered, "healed": healed, "missed": missed, "failed": failed,
     }  # fmt: skip
     conn.exec_driver_sql(_COUNT, {"backstop": backstop.value, "worker": worker, "error": error, **numbers})
+    counted = {
+        metrics.BACKSTOP_LOOKED: looked, metrics.BACKSTOP_ORDERED: ordered, metrics.BACKSTOP_HEALED: healed,
+        metrics.BACKSTOP_MISSED: missed, metrics.BACKSTOP_FAILED: failed,
+    }  # fmt: skip
+    tallies.add(conn, worker, {(metric.name, (backstop.value,)): by for metric, by in counted.items() if by})
 
 
 def heal(conn: Connection, file_id: int, worker: str, *, order: int, rows: int) -> Backstop | None:

@@ -42,10 +42,13 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """What each entry became, in their order, and the rings for after the commit."""
+    """What each entry became, in their order, and the rings for after the commit. `orders`: those that the
+    entries have joined, each as the file's id and the order's number; `placed` those of them that they have placed."""
 
     outcomes: tuple[Outcome, ...]
     rings: tuple[Ring, ...]
+    orders: tuple[tuple[int, int], ...] = ()
+    placed: tuple[tuple[int, int], ...] = ()
 
 
 def counts(outcomes: Sequence[Outcome]) -> dict[str, int]:
@@ -159,6 +162,7 @@ def receive(conn: Connection, rules: Rules, entries: Sequence[Entry]) -> Decided
     at = _lock(conn, rules, entries)
     receipts: list[tuple[Any, ...]] = []
     outcomes: list[Outcome] = []
+    orders: dict[tuple[int, int], None] = {}
     for entry in entries:
         read = stamp.parse(entry.stamp_text, rules.zone, at.now)
         exact = read.instant if isinstance(read, stamp.Stamp) else None
@@ -166,11 +170,14 @@ def receive(conn: Connection, rules: Rules, entries: Sequence[Entry]) -> Decided
         decision = _decide(entry, file, stamp.truncate(exact, at.resolution_s) if exact else None, at.calibrated)
         if file is not None and decision.orders:
             _order(file, entry, decision)
+        if file is not None and decision.joins_order:
+            orders[file.id, file.numbers.ordered] = None
         outcomes.append(decision.outcome)
         receipts.append(_receipt(entry, exact, file, decision, at.now))
     changed = [file for file in at.files.values() if file.orders]
     _store(conn, changed, receipts, at.now)
-    return Decided(tuple(outcomes), tuple(_ring(file, at.resolution_s) for file in changed))
+    placed = tuple((file.id, number) for file in changed for number, _ in file.orders)
+    return Decided(tuple(outcomes), tuple(_ring(file, at.resolution_s) for file in changed), tuple(orders), placed)
 
 
 def _refs(entries: Sequence[Entry], events: frozenset[str]) -> list[str]:

@@ -60,6 +60,7 @@ class Committed:
 
     `owner`: the loan or lead that its rows landed in. `again_s`: it is to be read again, so many seconds from now.
     `announced`: events wait to be numbered and sent. `healed`: rows changed that only this backstop had asked for.
+    `served_s`: so long after the oldest webhook that had ordered it.
     """
 
     outcome: str
@@ -68,6 +69,7 @@ class Committed:
     again_s: float | None = None
     announced: bool = False
     healed: str | None = None
+    served_s: float | None = None
 
     @property
     def lost(self) -> bool:
@@ -142,8 +144,15 @@ def commit_read(conn: Connection, rules: Rules, lease: Lease, reading: Reading, 
     healed = None
     if landed.rows:
         healed = backstops.heal(conn, file.id, lease.worker, order=row.served + 1, rows=landed.rows)
-    again_s = _again_s(lease, settlement, file)
-    return Committed(outcome, tuple(rings), landed.owner, again_s, announced=bool(kinds), healed=healed)
+    return Committed(
+        outcome,
+        tuple(rings),
+        landed.owner,
+        _again_s(lease, settlement, file),
+        announced=bool(kinds),
+        healed=healed,
+        served_s=_served_s(row, file) if settlement.serves else None,
+    )
 
 
 def stamp_of(rules: Rules, reading: Reading, resolution_s: float) -> dt.datetime | None:
@@ -253,6 +262,13 @@ def _outcome(settlement: Settlement, became_loan: bool) -> str:
     if became_loan:
         return "landed, became a loan"
     return "landed" if settlement.serves else "landed, served nothing"
+
+
+def _served_s(before: ConcernRow, file: FileRow) -> float | None:
+    """How long the concern was behind a webhook; None if something else had ordered it first."""
+    if before.behind_since is None or not before.behind_a_webhook:
+        return None
+    return max(0.0, (file.now - before.behind_since).total_seconds())
 
 
 def _again_s(lease: Lease, settlement: Settlement, file: FileRow) -> float | None:

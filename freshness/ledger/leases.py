@@ -55,6 +55,15 @@ class Lease:
     resolution_s: float
     #: The file's own writes when the lease was taken: what exits after that may have written beside the read.
     writes: Seen
+    #: Newest order that the concern had served: it is read for those after it, up to its terms' order.
+    served: int = 0
+
+    @property
+    def orders(self) -> list[tuple[int, int]]:
+        """The orders that it is read for, each as the file's id and the number, the newest last; twenty of many."""
+        newest = self.terms.order
+        first = min(max(self.served + 1, newest - 19), newest)
+        return [(self.file.id, number) for number in range(first, newest + 1)]
 
     def after(self, owner: Owner, mark: dt.datetime | None) -> Lease:
         """The same lease, once rows that were taken with it have landed in their owner and raised the mark."""
@@ -175,6 +184,7 @@ def take(
             attempts=attempts if each == concern else 0,
             resolution_s=resolution_s,
             writes=Seen(seen.newest, tuple(seen.under_way)),
+            served=concerns[each].served,
         )
         for each, order in orders.items()
     ]

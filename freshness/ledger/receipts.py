@@ -24,9 +24,9 @@ WHERE file_id = %(file_id)s AND order_number <= %(served)s AND served_at IS NULL
 
 
 _COLUMNS = (
-    "id, received_at, reference_number, loan_number, loan_id, lead_id, event_type, outcome, reason, last_modified_at, "
-    "last_modified_text, mark_before, order_number, served_at, data_updated_at, rows_changed, replay_of, sender, "
-    "subject, subject_id"
+    "id, received_at, file_id, reference_number, loan_number, loan_id, lead_id, event_type, outcome, reason, "
+    "last_modified_at, last_modified_text, mark_before, order_number, served_at, data_updated_at, rows_changed, "
+    "replay_of, sender, subject, subject_id"
 )
 
 #: What each filter asks of a receipt. By file it is found among the file's, and among those of files we do not have.

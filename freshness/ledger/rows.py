@@ -69,7 +69,7 @@ class ConcernRow:
     """One active concern of a file. A concern without a row holds nothing and has served nothing.
 
     `attempts`, `fruitless` and `next_try_at` count for the newest order only; `behind_since` is when the oldest order
-    it has not served was placed.
+    it has not served was placed, `behind_a_webhook` whether that was by an entry of MLM's webhook.
     """
 
     concern: Concern
@@ -89,6 +89,7 @@ class ConcernRow:
     lease_at: dt.datetime | None
     leased: bool
     behind_since: dt.datetime | None
+    behind_a_webhook: bool
 
     @property
     def is_void(self) -> bool:
@@ -119,7 +120,7 @@ SELECT c.file_id, c.concern, c.held, c.served, c.landed, c.landed_at,
            SELECT FROM workers w
            WHERE w.id = c.lease_worker AND w.beat_at > mlm_now() - make_interval(secs => %(life)s)
        ) AS leased,
-       o.placed_at AS behind_since
+       o.placed_at AS behind_since, coalesce(starts_with(o.cause, 'webhook, '), false) AS behind_a_webhook
 FROM file_concerns c
 JOIN file_freshness f ON f.id = c.file_id
 LEFT JOIN refresh_orders o ON o.file_id = c.file_id AND o.number = c.served + 1
@@ -259,4 +260,5 @@ def _missing(concern: Concern, behind_since: dt.datetime | None) -> ConcernRow:
         lease_at=None,
         leased=False,
         behind_since=behind_since,
+        behind_a_webhook=False,
     )

@@ -1,6 +1,6 @@
 """Every table of the product, on one metadata."""
 
-from . import backstops, console, house, ledger, portal, receipts, senders
+from . import backstops, console, house, ledger, metrics, portal, receipts, senders
 from .base import Base
 
-__all__ = ["Base", "backstops", "console", "house", "ledger", "portal", "receipts", "senders"]
+__all__ = ["Base", "backstops", "console", "house", "ledger", "metrics", "portal", "receipts", "senders"]

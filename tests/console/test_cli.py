@@ -113,3 +113,24 @@ def test_a_port_that_is_taken_is_one_line_and_exits_1() -> None:
         done = freshness("sandbox", "--port", port)
     assert done.returncode == 1
     assert one_line(done.stderr) == f"freshness: cannot listen on 127.0.0.1:{port}: Address already in use"
+
+
+def completed(*words: str) -> list[str]:
+    """What bash is offered for the last of these words."""
+    asked = {"_FRESHNESS_COMPLETE": "bash_complete", "COMP_WORDS": " ".join(("freshness", *words))}
+    done = started(**asked, COMP_CWORD=str(len(words)))
+    assert (done.returncode, done.stderr) == (0, "")
+    return [line.partition(",")[2] for line in done.stdout.splitlines()]
+
+
+def test_a_shell_completes_commands_options_and_their_values() -> None:
+    assert completed("rec") == ["receiver", "receipts"]
+    assert completed("queues", "redrive", "--dr") == ["--dry-run"]
+    assert completed("receipts", "--outcome", "own") == ["own_echo"]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_script_for_a_shell_asks_this_command(shell: str) -> None:
+    done = started("completion", shell)
+    assert done.returncode == 0
+    assert f"_FRESHNESS_COMPLETE={shell}_complete" in done.stdout

@@ -16,6 +16,7 @@ import httpx
 import psycopg
 import pytest
 import redis
+from borrowers_data import found_in, numbers, people
 from databases import FIELD_KEYS, database, emptied_redis
 from whole_house import PORTAL_TOKEN, WholeHouse, until
 
@@ -28,8 +29,6 @@ from mlm_client.sandbox.server import SandboxServer
 
 PORTAL_TABLES = {"loans", "leads", "borrowers", "assets", "liabilities", "employments"}
 PORTAL_TABLES |= {"real_properties", "incomes", "conditions", "fees"}
-
-_WORD = re.compile(r"\w+")
 
 
 @pytest.fixture(scope="module")
@@ -227,16 +226,16 @@ class TestBorrowersData:
 
     @pytest.mark.parametrize("way", [str, json.dumps, str.encode])
     def test_would_be_found(self, house: WholeHouse, way: Any) -> None:
-        found = [needle for needle in _people(house) if _found_in(f"key {way(needle)}, 7", [needle]) == [needle]]
-        assert found == _people(house)
+        found = [needle for needle in people(house.mlm) if found_in(f"key {way(needle)}, 7", [needle]) == [needle]]
+        assert found == people(house.mlm)
 
     def test_is_not_in_redis(self, house: WholeHouse, edited: str) -> None:
         house.order(edited)
         house.rests(edited)
         sent = "\n".join(house.monitor.commands)
         assert "dramatiq:loan-sync" in sent
-        assert _found_in(sent, _people(house)) == []
-        assert _found_in("\n".join(_held_by(house.redis)), _people(house)) == []
+        assert found_in(sent, people(house.mlm)) == []
+        assert found_in("\n".join(_held_by(house.redis)), people(house.mlm)) == []
 
     def test_is_not_in_the_logs(self, house: WholeHouse, edited: str) -> None:
         with house.mlm.dials.turned(fault_next=3, fault_forms=("html503", "fault", "half")):
@@ -245,7 +244,13 @@ class TestBorrowersData:
         house.rests(edited)
         logged = "\n".join(each.log.read_text(encoding="utf-8") for each in house.processes)
         assert "slice.failed" in logged
-        assert _found_in(logged, _people(house)) == []
+        assert found_in(logged, people(house.mlm)) == []
+
+    def test_is_not_in_the_metrics(self, house: WholeHouse, edited: str) -> None:
+        house.rests(edited)
+        told = httpx.get(f"{house.url}/metrics").text
+        assert "freshness_mlm_calls_total{" in told
+        assert found_in(told, people(house.mlm)) == []
 
     def test_is_in_no_table_but_the_portals(self, house: WholeHouse, edited: str) -> None:
         house.rests(edited)
@@ -253,14 +258,14 @@ class TestBorrowersData:
         assert {"mlm_webhook_receipts", "slice_runs", "audit_log", "file_events"} <= tables
         told = "\n".join(house.as_text(table) for table in sorted(tables))
         assert edited in told
-        assert _found_in(told, _people(house)) == []
+        assert found_in(told, people(house.mlm)) == []
 
     def test_holds_ssns_and_account_numbers_sealed_only(self, house: WholeHouse, edited: str) -> None:
         house.rests(edited)
         assert house.rows("SELECT FROM borrowers WHERE ssn_encrypted IS NOT NULL")
         assert house.rows("SELECT FROM assets WHERE account_number_encrypted IS NOT NULL")
         told = "\n".join(house.as_text(table) for table in house.tables())
-        assert _found_in(told, _numbers(house)) == []
+        assert found_in(told, numbers(house.mlm)) == []
 
 
 class Pages:
@@ -289,55 +294,6 @@ class Pages:
                         self.events.append(json.loads(line.removeprefix("data: ")))
             except httpx.HTTPError:
                 pass  # closed
-
-
-def _numbers(house: WholeHouse) -> list[str]:
-    """Every SSN, with and without dashes, and every account number in MLM."""
-    found: set[str] = set()
-    for applicant in _applicants(house):
-        ssns = {value for name, value in applicant.fields.items() if name.endswith("Ssn") and value}
-        found |= ssns | {f"{ssn[:3]}-{ssn[3:5]}-{ssn[5:]}" for ssn in ssns}
-        found |= {
-            record["AccNum"] for each in applicant.collections.values() for record in each if record.get("AccNum")
-        }
-    assert len(found) > 100
-    return sorted(found)
-
-
-def _people(house: WholeHouse) -> list[str]:
-    """Those numbers, and everybody's names, mails, phones, streets, and birth dates."""
-    wanted = re.compile(r"a[BC](FirstNm|LastNm|Dob|Email|HPhone|Cellphone|Addr)")
-    people = {
-        value
-        for applicant in _applicants(house)
-        for name, value in applicant.fields.items()
-        if wanted.fullmatch(name) and len(value) > 3
-    }
-    assert len(people) > 100
-    return sorted({*people, *_numbers(house)})
-
-
-def _applicants(house: WholeHouse) -> Iterator[Any]:
-    for ref in house.mlm.store.refs(deleted=True):
-        yield from house.mlm.store.newest(ref).content.applicants
-
-
-def _found_in(text: str, needles: list[str]) -> list[str]:
-    """Which of these stand in the text: numbers anywhere, all else as whole words, however they are escaped."""
-    words, digits = set(_WORD.findall(text)), " ".join(set(re.findall(r"\d{9,}", text)))
-
-    def stands(needle: str) -> bool:
-        if needle.isdecimal():
-            return needle in digits
-        return any(set(_WORD.findall(each)) <= words and each in text for each in _spellings(needle))
-
-    return [needle for needle in needles if stands(needle)]
-
-
-def _spellings(text: str) -> set[str]:
-    """The text as it is, as in JSON, and as Redis and Python write bytes."""
-    escaped = "".join(chr(byte) if byte < 127 else f"\\x{byte:02x}" for byte in text.encode())
-    return {text, json.dumps(text)[1:-1], escaped}
 
 
 def _held_by(client: redis.Redis) -> Iterator[str]:

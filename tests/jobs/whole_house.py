@@ -241,7 +241,7 @@ class WholeHouse:
 
     def as_text(self, table: str, column: str = "''", value: Any = "") -> str:
         """A table's rows as text, a line each; bytes stand there as the characters that they are."""
-        query = f"SELECT row::text AS line FROM {table} AS row WHERE {column} = %(value)s ORDER BY line"
+        query = f"SELECT row::text AS line FROM {table} AS row WHERE {column}::text = %(value)s::text ORDER BY line"
         with self.house.engine.begin() as conn:
             conn.exec_driver_sql("SET LOCAL bytea_output = 'escape'")
             return "\n".join(conn.exec_driver_sql(query, {"value": value}).scalars())

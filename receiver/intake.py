@@ -93,6 +93,7 @@ class Shared(ABC, Generic[D]):
         self._spool = spool
         self._waiting: deque[_Delivery[D]] = deque()
         self._lanes: set[asyncio.Task[None]] = set()
+        self._open = 0
         self._moved_at = 0.0
         self._comes_back = False
 
@@ -123,8 +124,9 @@ class Shared(ABC, Generic[D]):
     def _open_lanes(self) -> None:
         """Open one that may be opened, and come back as long as anybody waits."""
         loop = asyncio.get_running_loop()
-        if len(self._lanes) < self._may_be_open(loop.time() - self._moved_at):
+        if self._open < self._may_be_open(loop.time() - self._moved_at):
             self._moved_at = loop.time()
+            self._open += 1
             lane = loop.create_task(self._work_off())
             self._lanes.add(lane)
             lane.add_done_callback(self._lanes.discard)
@@ -143,22 +145,27 @@ class Shared(ABC, Generic[D]):
             self._open_lanes()
 
     async def _work_off(self) -> None:
-        """One lane: transaction after transaction, until nobody waits."""
-        while self._waiting:
-            group = self._next_group()
-            try:
-                answers = await in_thread(partial(self._work, group))
-            except BaseException as error:  # noqa: BLE001 - only the server's own end comes here
-                _answer(group, [error] * len(group))
-                return
-            self._moved_at = asyncio.get_running_loop().time()
-            if answers is None:
-                for delivery in group:
-                    delivery.alone = True
-                self._waiting.extendleft(reversed(group))
-                self._open_lanes()
-            else:
-                _answer(group, answers)
+        """One lane: transaction after transaction, until nobody waits. What comes from then on opens another."""
+        try:
+            while self._waiting:
+                await self._settle(self._next_group())
+        finally:
+            self._open -= 1
+
+    async def _settle(self, group: Sequence[_Delivery[D]]) -> None:
+        """One transaction, and its answers."""
+        try:
+            answers = await in_thread(partial(self._work, group))
+        except BaseException as error:  # noqa: BLE001 - only the server's own end comes here
+            answers = [error] * len(group)
+        self._moved_at = asyncio.get_running_loop().time()
+        if answers is None:
+            for delivery in group:
+                delivery.alone = True
+            self._waiting.extendleft(reversed(group))
+            self._open_lanes()
+        else:
+            _answer(group, answers)
 
     def _next_group(self) -> list[_Delivery[D]]:
         group = [self._waiting.popleft()]

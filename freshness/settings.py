@@ -333,8 +333,8 @@ SETTINGS: tuple[Setting, ...] = (
         "FIELD_KEYS",
         "",
         _field_keys,
-        "keys that encrypt SSNs and account numbers: 32 bytes each in URL-safe base64, newest first, by comma; "
-        "required outside `freshness up`",
+        "keys that encrypt what is sensitive (docs/security.md): 32 bytes each in URL-safe base64, newest first, by "
+        "comma; required outside `freshness up`",
         secret=True,
     ),
     Setting(

@@ -101,7 +101,7 @@ class House:
 
     @cached_property
     def keys(self) -> FieldKeys:
-        """The keys that SSNs and account numbers are sealed with."""
+        """The keys that what is sensitive is sealed with."""
         self.settings.need("FIELD_KEYS")
         return FieldKeys(self.settings.field_keys)
 

@@ -68,8 +68,9 @@ class SendersIntake(Shared[Opened]):
         return Settled(apportioned(landings, map(self.count, group), counts))
 
     def leave(self, spool: Spool, said: Opened, received_at: dt.datetime) -> HTTPStatus:
-        """Leave the sealed body in the spool."""
-        spool.put_body(said.delivery.sender, said.delivery.sealed, said.delivery.received_at or received_at)
+        """Leave the body in the spool, sealed."""
+        delivery = said.delivery
+        spool.put_body(delivery.sender, self.reception.sealed(delivery), delivery.received_at or received_at)
         return said.spooled
 
 

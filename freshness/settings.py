@@ -323,6 +323,13 @@ SETTINGS: tuple[Setting, ...] = (
         "CONSOLE_PASSWORD", None, _text, "short for one operator `admin` of the console with this password", secret=True
     ),
     Setting(
+        "CONSOLE_DATABASE_URL",
+        None,
+        _database_url,
+        "PostgreSQL as the web console signs in to it, under a role of its own; unset: as DATABASE_URL",
+        secret=True,
+    ),
+    Setting(
         "METRICS_TOKEN",
         "",
         _list,
@@ -448,6 +455,7 @@ class Settings:
     portal_api_token: tuple[str, ...] = field(repr=False)
     console_users: tuple[ConsoleUser, ...] = field(repr=False)
     console_password: str | None = field(repr=False)
+    console_database_url: str | None = field(repr=False)
     metrics_token: tuple[str, ...] = field(repr=False)
     field_keys: tuple[bytes, ...] = field(repr=False)
     mlm_webhook_keys: WebhookKeys

@@ -1,11 +1,10 @@
-"""Each kind of process under its own role of `deploy/roles.sql`: all of the product works, and each is refused the rest."""
+"""Each process under its own role of `deploy/roles.sql`: all of the product works, and each is refused the rest."""
 
 from __future__ import annotations
 
 import json
 import re
 import signal
-import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -14,6 +13,7 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 from databases import FIELD_KEYS, database, emptied_redis, engine_on
+from in_process import APP_CODE
 from sqlalchemy.orm import Session
 from whole_house import PORTAL_TOKEN, ROOT, Process, WholeHouse, until
 
@@ -22,9 +22,8 @@ from freshness.ledger import weeks
 from freshness.ledger.files import FileRef
 from freshness.tables import Base
 from freshness.tables.portal import Borrower, Loan
+from migrations.upgrade import downgrade, upgrade
 from mlm_client.sandbox.server import SandboxServer
-
-sys.path.insert(0, str(ROOT / "tests" / "senders"))
 
 ROLES_SQL = (ROOT / "deploy" / "roles.sql").read_text(encoding="utf-8")
 PROCESSES = ("receiver", "worker", "scheduler", "console", "portal", "reader")
@@ -91,10 +90,15 @@ class HouseOfRoles(WholeHouse):
 
 
 @pytest.fixture(scope="module")
-def migrated(_admin: psycopg.Connection) -> Iterator[tuple[str, AsRole]]:
+def admin(_admin: psycopg.Connection) -> psycopg.Connection:
+    return _admin
+
+
+@pytest.fixture(scope="module")
+def migrated(admin: psycopg.Connection) -> Iterator[tuple[str, AsRole]]:
     """A database with roles."""
-    with database(_admin, "roles") as url:
-        yield url, give_roles(_admin, url)
+    with database(admin, "roles") as url:
+        yield url, give_roles(admin, url)
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +111,7 @@ def house(migrated: tuple[str, AsRole], tmp_path_factory: pytest.TempPathFactory
             "FIELD_KEYS": FIELD_KEYS,
             "CONSOLE_DATABASE_URL": as_role("console"),
             "CONSOLE_PASSWORD": "sesame",
-            "MLM_APP_CODE": mlm.app_code,
+            "MLM_APP_CODE": APP_CODE,
             "MLM_POLL_EVERY": "1",
             "MLM_QUIET": "1",
             "MLM_AUDIT_EVERY": "1",
@@ -134,7 +138,7 @@ def test_files_are_imported_edited_captured_created_purged_and_confirmed(house: 
     house.post("/loans/R000003/mlm/refresh")
     house.post("/loans/R000005/mlm/seed-mark")
     house.post("/events/tickets")
-    house.mlm.delete("R000004")
+    house.mlm.store.delete("R000004")
     until(lambda: house.state("R000004") == "deleted", "the file is purged")
     for ref in ("R000001", "R000002", "R000003", "R000005"):
         house.rests(ref)
@@ -161,7 +165,7 @@ def test_the_commands_of_engineers_work_as_the_console(house: HouseOfRoles):
         ("queues", "--json"),
         ("refresh", "R000001"),
         ("new-epoch", "R000001", "--yes"),
-        ("queues", "redrive", "--all", "--yes", "--json"),
+        ("queues", "redrive", "--json"),
     ):
         house.run_as("console", *command)
     house.environment["DATABASE_URL"] = house.as_role("console")
@@ -184,7 +188,7 @@ def test_every_page_of_the_console_shows(house: HouseOfRoles):
             seen |= found
         assert "/console/files/R000001" in seen
         token = re.findall(r'name="token" value="([^"]+)"', web.get("/console/actions").text)[0]
-        assert web.post("/console/files/R000001/refresh", data={"token": token}).status_code in (200, 303)
+        assert web.post("/console/refresh/R000001", data={"token": token}).status_code in (200, 303)
         assert web.post("/console/sign-out", data={"token": token}).status_code == 303
     assert house.refusals() == []
 
@@ -238,14 +242,12 @@ def test_a_python_portal_writes_and_says_so(house: HouseOfRoles):
     assert house.rows("SELECT FROM audit_log WHERE changed_by = 'mlm_portal' AND table_name = 'borrowers'")
 
 
-def test_migrations_run_as_their_owner_from_nothing(_admin: psycopg.Connection):
+def test_migrations_run_as_their_owner_from_nothing(admin: psycopg.Connection):
     """The roles first, then every step, then the roles again, as the file says."""
-    with database(_admin, "owned", template="template0") as url:
-        as_role = give_roles(_admin, url)
-        from migrations.upgrade import downgrade, upgrade
-
+    with database(admin, "owned", template="template0") as url:
+        as_role = give_roles(admin, url)
         upgrade(as_role("migrations"))
-        give_roles(_admin, url)
+        give_roles(admin, url)
         with psycopg.connect(as_role("receiver")) as conn:
             assert conn.execute("SELECT count(*) FROM mlm_webhook_receipts").fetchone() == (0,)
         downgrade(as_role("migrations"))
@@ -367,11 +369,11 @@ def test_no_table_is_forgotten_and_none_is_named_that_there_is_not():
 
 
 def test_it_can_be_run_again_at_any_time_and_ends_with_the_same_grants(
-    _admin: psycopg.Connection, migrated: tuple[str, AsRole]
+    admin: psycopg.Connection, migrated: tuple[str, AsRole]
 ):
     url, _ = migrated
     grants = "SELECT relname, relacl::text, relowner FROM pg_class WHERE relacl IS NOT NULL ORDER BY relname"
     with psycopg.connect(url, autocommit=True) as conn:
         before = conn.execute(grants).fetchall()
-        give_roles(_admin, url)
+        give_roles(admin, url)
         assert conn.execute(grants).fetchall() == before

@@ -415,6 +415,12 @@ SETTINGS: tuple[Setting, ...] = (
         secret=True,
     ),
     Setting(
+        "REFUSALS_A_MINUTE",
+        "120",
+        _whole(0, 1_000_000),
+        "requests that one address may have refused in a minute before it is answered 429; 0: any number",
+    ),
+    Setting(
         "OTEL_EXPORTER_OTLP_ENDPOINT",
         None,
         _web_url,
@@ -484,6 +490,7 @@ class Settings:
     collateralxp_url_secret: tuple[str, ...] = field(repr=False)
     collateralxp_token: tuple[str, ...] = field(repr=False)
     showmojo_token: tuple[str, ...] = field(repr=False)
+    refusals_a_minute: int
     otel_exporter_otlp_endpoint: str | None
     host: str
     port: int

@@ -312,6 +312,7 @@ def make_engine(database_url: str, pool_size: int, process: str) -> sa.Engine:
         max_overflow=0,
         pool_timeout=10,
         pool_pre_ping=True,
+        hide_parameters=True,  # an error's text would quote the rows
         connect_args={
             "options": DATABASE_OPTIONS,
             "application_name": f"mlm-freshness {process}",

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from starlette.requests import Request
+from starlette.types import Scope
 
 from freshness.settings import Network
 
@@ -65,6 +66,16 @@ def _address(text: str) -> Address | None:
     return getattr(address, "ipv4_mapped", None) or address
 
 
+def proved(scope: Scope) -> None:
+    """Note that whoever sent this request has proved who they are; what is refused from here on is no knock."""
+    scope["proved"] = True
+
+
+def is_proved(scope: Scope) -> bool:
+    """Whether whoever sent this request has proved who they are."""
+    return bool(scope.get("proved"))
+
+
 @dataclass(frozen=True)
 class Door:
     """One way in: the tokens that open it, the networks it is open to (none named: any), the proxies believed."""
@@ -99,3 +110,4 @@ class Door:
             raise Problem(403, "calls from this address are not allowed")
         if not self.opens_to(request):
             raise Problem(401, "a bearer token is needed, and none or a wrong one came")
+        proved(request.scope)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -113,8 +113,10 @@ def problem_of(error: Exception) -> Problem:
 class Shield:
     """Outermost: makes every refusal and error an answer; lets no traceback out, neither to a caller nor to a log."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, refuse: Callable[[Scope], int] = lambda _: 0) -> None:
+        """`refuse` counts a refusal of somebody who has proved nothing; not 0: seconds that they are to wait."""
         self.app = app
+        self._refuse = refuse
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on; an error becomes its problem document if no answer has begun."""
@@ -137,10 +139,19 @@ class Shield:
                 await Problem(503, "this receiver stops; try again").response()(scope, receive, send)
             raise
         except Exception as error:  # noqa: BLE001 - the last net: whatever it is, the caller gets an answer
-            problem = problem_of(error)
+            problem = self._limited(problem_of(error), scope)
             report(error, problem.status, scope)
             if not begun:
                 await problem.response()(scope, receive, send)
+
+    def _limited(self, problem: Problem, scope: Scope) -> Problem:
+        if not HTTPStatus.BAD_REQUEST <= problem.status < HTTPStatus.INTERNAL_SERVER_ERROR or scope.get("proved"):
+            return problem
+        wait_s = self._refuse(scope)
+        if not wait_s:
+            return problem
+        detail = f"too many requests from this address were refused; come again in {wait_s} s ({problem.detail})"
+        return Problem(HTTPStatus.TOO_MANY_REQUESTS, detail, {"Retry-After": str(wait_s)})
 
 
 def report(error: Exception, status: int, scope: Scope) -> None:

@@ -27,7 +27,7 @@ from freshness.ledger.sendings import Delivery, counts
 
 from .bodies import LARGEST_DELIVERY, announced_length, read
 from .desk import Desk, in_thread
-from .doors import Door
+from .doors import Door, proved
 from .errors import BodyFault, NotJson, TooMuch
 from .intake import Settled, Shared, apportioned
 from .outline import outline
@@ -148,6 +148,7 @@ async def _proved(proof: Proof, request: Request, at: dt.datetime) -> bytes:
     body = await read(request, LARGEST_DELIVERY)
     if proof.needs_body and (why := proof.refuses(_knock(request, at, body))):
         raise Problem(401, why)
+    proved(request.scope)
     return body
 
 

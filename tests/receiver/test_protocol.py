@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 import pytest
@@ -18,7 +18,7 @@ HEAD = f"POST {WEBHOOK} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {MLM_TOKEN}
 ALIVE = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
-@contextmanager
+@contextlib.contextmanager
 def connected(served: Receiver) -> Iterator[socket.socket]:
     at = urlsplit(served.url)
     with socket.create_connection((at.hostname, at.port), timeout=30) as client:
@@ -34,6 +34,11 @@ def until_closed(client: socket.socket) -> bytes:
     except ConnectionError:
         pass
     return said
+
+
+def until_silent(client: socket.socket) -> None:
+    while client.recv(65_536):
+        pass
 
 
 def answer(client: socket.socket) -> bytes:
@@ -140,8 +145,7 @@ def test_an_open_stream_is_not_taken_for_a_client_that_is_late(impatient: Receiv
         assert answer(client).startswith(b"HTTP/1.1 200 ")
         client.settimeout(2.5)  # longer than any patience here
         with pytest.raises(TimeoutError):
-            while client.recv(65_536):
-                pass
+            until_silent(client)
 
 
 @pytest.mark.parametrize(
@@ -168,7 +172,7 @@ def test_one_header_without_an_end_is_refused_before_it_fills_the_memory(served:
     sent = 0
     with connected(served) as client:
         client.sendall(HEAD + b"X-Long: ")
-        with pytest.raises(OSError):  # noqa: PT011 - reset or broken pipe, as it comes
+        with contextlib.suppress(ConnectionError):
             while sent < 64 << 20:
                 sent += client.send(b"a" * 65_536)
     assert sent < 64 << 20

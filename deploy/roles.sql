@@ -62,7 +62,7 @@ INSERT INTO wanted VALUES
 ('mlm_worker', 'SELECT, INSERT, DELETE', 'schedule_claims'),
 ('mlm_worker', 'SELECT, UPDATE', 'event_counter'),
 ('mlm_worker', 'SELECT, UPDATE, DELETE', 'body_keys sender_bodies'),
-('mlm_worker', 'SELECT (id, ssn_encrypted, sections_encrypted, other_encrypted), UPDATE (ssn_encrypted, ssn_index, sections_encrypted, other_encrypted)',
+('mlm_worker', 'SELECT (id, ssn_encrypted, ssn_index, sections_encrypted, other_encrypted), UPDATE (ssn_encrypted, ssn_index, sections_encrypted, other_encrypted)',
  'maxwell_applications'),
 ('mlm_worker', 'SELECT (id, other_encrypted), UPDATE (other_encrypted)',
  'appraisal_orders appraisal_events appraisal_revisions appraisal_notes appraisal_files appraisal_payouts '

@@ -12,11 +12,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from starlette.requests import Request
-from starlette.types import Scope
 
 from freshness.settings import Network
 
-from .problems import Problem
+from .problems import Problem, proved
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -64,16 +63,6 @@ def _address(text: str) -> Address | None:
     except ValueError:
         return None
     return getattr(address, "ipv4_mapped", None) or address
-
-
-def proved(scope: Scope) -> None:
-    """Note that whoever sent this request has proved who they are; what is refused from here on is no knock."""
-    scope["proved"] = True
-
-
-def is_proved(scope: Scope) -> bool:
-    """Whether whoever sent this request has proved who they are."""
-    return bool(scope.get("proved"))
 
 
 @dataclass(frozen=True)

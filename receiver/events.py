@@ -22,9 +22,9 @@ from freshness.ledger.events import Event, issue_ticket, redeem_ticket
 
 from .decoding import fit_reference
 from .desk import Desk, in_thread
-from .doors import Door, proved
+from .doors import Door
 from .hub import Hub
-from .problems import Problem
+from .problems import Problem, proved
 
 PATH = "/api/v1/events"
 TICKETS = f"{PATH}/tickets"

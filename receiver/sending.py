@@ -27,11 +27,11 @@ from freshness.ledger.sendings import Delivery, counts
 
 from .bodies import LARGEST_DELIVERY, announced_length, read
 from .desk import Desk, in_thread
-from .doors import Door, proved
+from .doors import Door
 from .errors import BodyFault, NotJson, TooMuch
 from .intake import Settled, Shared, apportioned
 from .outline import outline
-from .problems import Problem
+from .problems import Problem, proved
 from .reception import Reception
 from .refusals import Refusals
 from .senders.proofs import Knock, Proof

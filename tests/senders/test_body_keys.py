@@ -9,7 +9,8 @@ from collections.abc import Callable
 
 import pytest
 import sqlalchemy as sa
-from deliveries import row, rows
+from deliveries import OPEN, row, rows, send
+from running_receiver import receiver
 from test_maxwell import CREATED, MILESTONE
 from test_order import BEGAN, RECEPTION, SETTINGS, deliver, mmi
 
@@ -93,6 +94,15 @@ def test_with_a_wrong_key_nothing_is_taken_and_nothing_is_made_anew(engine: sa.E
         with pytest.raises(FieldKeyError, match="does not hold"):
             BodyKeys(WRONG).this_week(conn)
     assert len(rows(engine, "body_keys")) == 1
+
+
+def test_a_receiver_with_a_wrong_key_refuses_so_that_the_sender_comes_again_and_says_why(engine: sa.Engine):
+    deliver(engine, "mmi", [mmi("1", 1)], dt.datetime.now(dt.UTC))
+    with receiver(engine, OPEN | {"FIELD_KEYS": "A" * 43}) as served:
+        answer = send(served, "mmi", mmi("1", 2))
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+    assert "FIELD_KEYS" in answer.json()["detail"]
+    assert len(rows(engine, "mlm_webhook_receipts")) == 1
 
 
 def _this_week(engine: sa.Engine, keys: BodyKeys):

@@ -21,6 +21,7 @@ from freshness.rules import Rules
 from migrations import patience
 from migrations.upgrade import alembic_config, downgrade, driver_url, upgrade, written
 
+ROOT = Path(__file__).parent.parent
 SQUAWK = Path(sys.executable).with_name("squawk")
 
 #: Rules that do not hold here, and why.
@@ -57,7 +58,7 @@ def test_a_step_back_locks_nothing_for_long(tmp_path: Path, before: str, step: s
 
 
 def test_the_linter_would_say_so(tmp_path: Path):
-    said = linted("ALTER TABLE loans ADD COLUMN x int NOT NULL;\nCREATE INDEX i ON loans (x);", tmp_path, ())
+    said = linted("ALTER TABLE loans ADD COLUMN x int NOT NULL;\nCREATE INDEX i ON loans (x);", tmp_path, ("prefer-text-field",))
     assert "require-concurrent-index-creation" in said
     assert "adding-required-field" in said
 
@@ -128,11 +129,9 @@ def test_a_build_of_an_index_that_was_broken_off_is_begun_anew(empty: Engine, em
 
 def test_a_second_run_waits_without_holding_up_the_first_ones_indexes(empty_database_url: str):
     upgrade(empty_database_url, "0011")
-    runs = [threading.Thread(target=upgrade, args=(empty_database_url,)) for _ in range(2)]
-    for run in runs:
-        run.start()
-    for run in runs:
-        run.join(60)
+    program = "import sys; from migrations.upgrade import upgrade; upgrade(sys.argv[1])"
+    runs = [subprocess.Popen([sys.executable, "-c", program, empty_database_url], cwd=ROOT) for _ in range(2)]
+    assert [run.wait(timeout=60) for run in runs] == [0, 0]
     with psycopg.connect(empty_database_url) as conn:
         assert conn.execute("SELECT version_num FROM alembic_version").fetchone() == ("0012",)
 

@@ -131,7 +131,7 @@ def test_files_are_imported_edited_captured_created_purged_and_confirmed(house: 
     assert told["served"] == 4
     for concern in ("loan_fields", "borrowers", "liabilities"):
         house.touch("R000001", concern)
-    house.rests("R000001")
+    until(lambda: house.differences("R000001") == [], "the edits are here")
     own = house.post("/loans/R000002/mlm/own-writes")["id"]
     assert house.post(f"/loans/R000002/mlm/own-writes/{own}/exit", ok=True)["outcome"] in ("capturing", "ordered")
     house.post("/loans/R000003/mlm/capture-mark")
@@ -222,7 +222,7 @@ def test_a_worker_that_stops_and_starts_leaves_and_comes(house: HouseOfRoles):
     assert worker.ended() == 0
     house.id_of(house.worker())
     house.touch("R000001", "assets")
-    house.rests("R000001")
+    until(lambda: house.differences("R000001") == [], "the edit is here")
     assert house.refusals() == []
 
 

@@ -44,6 +44,12 @@ def restart_worker(house: WholeHouse, *keys: bytes) -> None:
     house.id_of(house.worker())
 
 
+def equals_mlm(house: WholeHouse, ref: str) -> None:
+    """What was edited in MLM is here: its webhook may not have come yet."""
+    until(lambda: house.differences(ref) == [], f"{ref} is as in MLM")
+    house.rests(ref)
+
+
 def opened(house: WholeHouse, keys: FieldKeys) -> int:
     """How many sealed values there are, after each has been opened and, where it is indexed, found."""
     number = 0
@@ -83,8 +89,8 @@ def test_nothing_is_unreadable_at_any_moment(house: WholeHouse):
     assert failed == []
     assert (told.returncode, json.loads(told.stdout)["lost"]) == (0, {})
     for ref in REFS:
-        house.rests(ref)
+        equals_mlm(house, ref)
     restart_worker(house, NEW)
     assert opened(house, FieldKeys((NEW,))) == reads[-1]
     house.touch(REFS[0], "assets")
-    house.rests(REFS[0])
+    equals_mlm(house, REFS[0])

@@ -87,7 +87,8 @@ INSERT INTO wanted VALUES
 ('mlm_console', 'SELECT',
  'slice_runs refused_deliveries workers tallies measures backstop_turns backstop_runs missed_changes event_counter '
  'schedule_claims sender_subjects alembic_version'),
-('mlm_console', 'SELECT (id, mlm_reference_number, mlm_loan_number, mlm_last_modified_at, is_hydrated, hydrated_at, deleted_at)',
+('mlm_console', 'SELECT (id, mlm_reference_number, mlm_loan_number, mlm_last_modified_at, is_hydrated, hydrated_at, deleted_at), '
+                'UPDATE (mlm_last_modified_at)',
  'loans leads'),
 ('mlm_console', 'SELECT (became_loan_id)', 'leads');
 

@@ -139,9 +139,15 @@ def test_files_are_imported_edited_captured_created_purged_and_confirmed(house: 
     house.post("/loans/R000005/mlm/seed-mark")
     house.post("/events/tickets")
     house.mlm.store.delete("R000004")
+    missing = "SELECT FROM file_freshness WHERE ref = 'R000004' AND not_found_at IS NOT NULL"
+    house.order("R000004")
+    until(lambda: house.rows(missing), "MLM has not found the file")
+    house.rows("UPDATE file_freshness SET not_found_at = not_found_at - interval '1 hour' WHERE ref = 'R000004'")
+    house.order("R000004")
     until(lambda: house.state("R000004") == "deleted", "the file is purged")
-    for ref in ("R000001", "R000002", "R000003", "R000005"):
+    for ref in ("R000001", "R000002", "R000003"):
         house.rests(ref)
+    until(lambda: house.state("R000005") == "fresh", "what the portal created is taken for fresh")
     until(lambda: house.rows("SELECT FROM backstop_runs WHERE backstop = 'poll' AND looked > 0"), "MLM is polled")
     until(lambda: house.rows("SELECT FROM backstop_runs WHERE backstop = 'audit' AND looked > 0"), "files are audited")
     assert house.refusals() == []
@@ -205,7 +211,7 @@ def test_a_worker_rotates_keys_and_prunes_weeks_that_a_scheduler_makes(house: Ho
         "INSERT INTO mlm_webhook_receipts (received_at, reference_number, outcome, reason, served_at) "
         "VALUES ('2020-01-07', 'R000001', 'held', 'held', now())"
     )
-    pruned = json.loads(house.run_as("worker", "prune-webhook-receipts", "--older-than", "0d", "--json"))
+    pruned = json.loads(house.run_as("worker", "prune-webhook-receipts", "--older-than", "1h", "--json"))
     assert pruned["weeks_dropped"] == ["mlm_webhook_receipts_20200106"]
     with engine_on(house.as_role("scheduler")) as engine, engine.begin() as conn:
         made = weeks.make_ahead(conn, 9)
@@ -230,7 +236,7 @@ def test_a_python_portal_writes_and_says_so(house: HouseOfRoles):
     with engine_on(house.as_role("portal")) as engine, Session(engine) as session:
         loan = session.query(Loan).filter_by(mlm_reference_number="R000001").one()
         with own_write(session, loan):
-            session.query(Borrower).filter_by(loan_id=loan.id).first().marital_status = "Married"
+            session.query(Borrower).filter_by(loan_id=loan.id).first().middle_name = "Portal"
         session.commit()
         with own_write(session, loan, capture=False):
             pass
@@ -312,7 +318,7 @@ NOT_FOR = {
     "reader": (
         "UPDATE loans SET loan_amount = 1",
         "DELETE FROM borrowers",
-        "INSERT INTO audit_log SELECT * FROM audit_log",
+        "UPDATE audit_log SET changed_by = NULL",
         "SELECT * FROM file_freshness",
         "SELECT * FROM sender_bodies",
         "SELECT * FROM body_keys",

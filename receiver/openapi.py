@@ -47,6 +47,7 @@ _WHAT = {
     404: "Unknown, or no token is configured for this route",
     413: "The body is too large",
     422: "JSON, but not of a form that is known",
+    429: "Too many requests of this address were refused, and so is this; come again after `Retry-After` seconds",
     503: "PostgreSQL is away; try again after `Retry-After` seconds",
 }
 _EXITED = {
@@ -222,6 +223,8 @@ def _operation(
     media_type: str = "application/json",
 ) -> dict[str, Any]:
     problem = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    if 401 in refused:  # whoever is refused may be refused too often
+        refused = (*refused, 429)
     operation: dict[str, Any] = {
         "summary": summary,
         "security": [{security: []}] if security else [],

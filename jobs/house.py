@@ -101,7 +101,7 @@ class House:
 
     @cached_property
     def keys(self) -> FieldKeys:
-        """The keys that SSNs and account numbers are sealed with."""
+        """The keys that what is sensitive is sealed with."""
         self.settings.need("FIELD_KEYS")
         return FieldKeys(self.settings.field_keys)
 
@@ -312,6 +312,7 @@ def make_engine(database_url: str, pool_size: int, process: str) -> sa.Engine:
         max_overflow=0,
         pool_timeout=10,
         pool_pre_ping=True,
+        hide_parameters=True,  # an error's text would quote the rows
         connect_args={
             "options": DATABASE_OPTIONS,
             "application_name": f"mlm-freshness {process}",

@@ -31,7 +31,7 @@ from .doors import Door
 from .errors import BodyFault, NotJson, TooMuch
 from .intake import Settled, Shared, apportioned
 from .outline import outline
-from .problems import Problem
+from .problems import Problem, proved
 from .reception import Reception
 from .refusals import Refusals
 from .senders.proofs import Knock, Proof
@@ -68,8 +68,9 @@ class SendersIntake(Shared[Opened]):
         return Settled(apportioned(landings, map(self.count, group), counts))
 
     def leave(self, spool: Spool, said: Opened, received_at: dt.datetime) -> HTTPStatus:
-        """Leave the sealed body in the spool."""
-        spool.put_body(said.delivery.sender, said.delivery.sealed, said.delivery.received_at or received_at)
+        """Leave the body in the spool, sealed."""
+        delivery = said.delivery
+        spool.put_body(delivery.sender, self.reception.sealed(delivery), delivery.received_at or received_at)
         return said.spooled
 
 
@@ -147,6 +148,7 @@ async def _proved(proof: Proof, request: Request, at: dt.datetime) -> bytes:
     body = await read(request, LARGEST_DELIVERY)
     if proof.needs_body and (why := proof.refuses(_knock(request, at, body))):
         raise Problem(401, why)
+    proved(request.scope)
     return body
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from http import HTTPStatus
 from importlib.resources import files
 
@@ -63,9 +64,11 @@ def users_of(settings: Settings) -> dict[str, ConsoleUser]:
 def console_routes(settings: Settings, caller: Callable[[Request], str]) -> tuple[BaseRoute, ...]:
     """The console, as routes for the receiver's app; none if nobody is configured, so that it answers 404.
 
-    `caller` says which address a request came from. Connections are the console's own, and few.
+    `caller` says which address a request came from. Connections are the console's own, and few; so is their role, if
+    CONSOLE_DATABASE_URL names one.
     """
     users = users_of(settings)
+    settings = replace(settings, database_url=settings.console_database_url or settings.database_url)
     return pages(House(settings, "web console", threads=THREADS), users, caller) if users else ()
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from simulated import Ledger
 from sqlalchemy import Connection
+from sqlalchemy.exc import ProgrammingError
 
 from freshness.ledger import backstops, deliveries, pruning, receipts, weeks
 from freshness.ledger.backstops import Backstop
@@ -123,6 +124,7 @@ def test_a_week_in_use_is_left_to_the_next_prune(ledger: Ledger, monkeypatch: py
 def test_a_week_that_a_killed_prune_has_detached_is_dropped_by_the_next(ledger: Ledger) -> None:
     ledger.settled(0)
     ledger.webhook(60)
+    ledger.now += dt.timedelta(days=7)
     with ledger.begin() as conn:
         (first, *_) = weeks.made(conn)
         assert weeks.detach(conn, first) == 1
@@ -131,6 +133,14 @@ def test_a_week_that_a_killed_prune_has_detached_is_dropped_by_the_next(ledger: 
     assert len(ledger.rows(detached)) == 1
     prune(ledger)
     assert ledger.rows(detached) == []
+
+
+def test_a_week_that_has_not_ended_is_not_detached(ledger: Ledger) -> None:
+    ledger.settled(0)
+    with ledger.begin() as conn:
+        (first, *_) = weeks.made(conn)
+    with pytest.raises(ProgrammingError, match="has not ended"), ledger.begin() as conn:
+        weeks.detach(conn, first)
 
 
 def test_of_a_week_that_is_old_in_part_the_old_receipts_go_unless_whole_weeks_are_asked_for(ledger: Ledger) -> None:

@@ -57,7 +57,7 @@ def test_a_block_of_makes_names_targets_that_there_are(block: Block) -> None:
 
 @pytest.mark.parametrize(("page", "command"), inline_commands("make"), ids=str)
 def test_a_make_in_the_text_names_a_target_that_there_is(page: Path, command: str) -> None:
-    _make(shlex.split(command.partition("…")[0]))
+    _make(shlex.split(command.replace("…", "")))
 
 
 @pytest.mark.parametrize(("page", "command"), inline_commands("freshness"), ids=str)
@@ -112,16 +112,17 @@ def test_a_block_of_python_runs(
     exec(compile(block.text, str(block), "exec"), {**portal, "mlm": SimpleNamespace(save=_saver(reader))})
 
 
-@pytest.mark.parametrize("block", blocks("http"), ids=str)
-def test_a_block_of_http_is_answered_as_it_says(block: Block, reader: Reader) -> None:
-    asked, _, said = block.text.partition("HTTP/1.1 ")
-    status, _, expected = said.partition("\n")
+@pytest.mark.parametrize("page", sorted({each.page for each in blocks("http")}), ids=lambda page: page.name)
+def test_a_pages_blocks_of_http_are_answered_in_turn_as_they_say(page: Path, reader: Reader) -> None:
+    for block in (each for each in blocks("http") if each.page == page):
+        asked, _, said = block.text.partition("HTTP/1.1 ")
+        status, _, expected = said.partition("\n")
 
-    answer = _ask(asked, reader)
+        answer = _ask(asked, reader)
 
-    assert answer.status_code == int(status.split()[0]), answer.text
-    if expected.strip():
-        _holds(json.loads(expected), answer.json())
+        assert answer.status_code == int(status.split()[0]), f"{block}: {answer.text}"
+        if expected.strip():
+            _holds(json.loads(expected), answer.json())
 
 
 def test_php_makes_the_calls_that_stand_there_in_plain_http() -> None:

@@ -19,8 +19,10 @@ from .network import Host
 from .scene import BEFORE_S, Fault, Line, current, reckon, set_up
 from .watching import now
 
-#: Longer than TCP waits for somebody who does not answer (20 s, `jobs.house.GONE_WITHIN_20_S`), and than leases stand.
+#: Longer than both ends of a connection wait for one who does not answer, and than leases stand (6 s).
 CUT_OFF_S = 30.0
+#: 20 s (`jobs.house.GONE_WITHIN_20_S`), counted from the last word, and the while that the kernel takes to look.
+GIVEN_UP_S = 26.0
 CURRENT_S = 15.0
 #: A delivery on its way to the host is given up by its sender after 10 s, and its slices' leases are void after 6 s.
 ALONE_S = 25.0
@@ -35,6 +37,8 @@ _LANDED_SINCE = """
 SELECT count(*) FROM slice_runs r JOIN workers w ON w.id = r.worker
 WHERE w.pid = %(pid)s AND r.id > %(since)s AND r.outcome = 'landed'
 """
+
+_CONNECTED_FROM = "SELECT count(*) FROM pg_stat_activity WHERE client_addr = %(address)s::inet"
 
 _NEWEST_RUN = "SELECT coalesce(max(id), 0) FROM slice_runs"
 
@@ -52,6 +56,8 @@ def host_cut_off(for_s: float, house: Standing, fault: Fault) -> Line:
             alone = current(scene, began)
             scene.must(alone is not None, "the other host alone did not bring every file up to date")
             time.sleep(max(0.0, began + for_s - now()))
+            held = house.number(_CONNECTED_FROM, address=host.address)
+            scene.must(not held or for_s < GIVEN_UP_S, f"PostgreSQL keeps {held} sessions of the host that is gone")
             scene.must(not house.balancer.answers(host.name), "the host was reached while it was cut off")
         since, newest = now(), house.number(_NEWEST_RUN)
         seconds = current(scene, since)

@@ -23,7 +23,7 @@ SHARED = [line.partition("=")[0] for line in EXAMPLE.splitlines() if line and no
 def test_it_is_what_the_compose_specification_calls_valid() -> None:
     spec = pytest.importorskip("compose_viz.spec.compose_spec", reason="compose-viz has no wheel for this Python")
 
-    spec.ComposeSpecification.model_validate(COMPOSE)
+    spec.ComposeSpecification.model_validate({name: each for name, each in COMPOSE.items() if name[:2] != "x-"})
 
 
 def test_every_process_of_the_house_is_there() -> None:

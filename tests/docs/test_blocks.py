@@ -79,7 +79,7 @@ def test_a_block_of_commands_ends_well(block: Block, reader: Reader) -> None:
         ["bash", "-euo", "pipefail", "-c", block.text],
         cwd=reader.directory,
         env=reader.environ,
-        input="a password of some length\n" * 2,
+        input="a password of some length\n" * 5_000,
         capture_output=True,
         text=True,
         timeout=120,

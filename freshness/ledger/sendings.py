@@ -60,9 +60,10 @@ Reopen = Callable[[str, bytes, dt.datetime], Sequence[Sent]]
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """What each entry became, in their order."""
+    """What each entry became, in their order, and whose each was."""
 
-    landings: tuple[Landing, ...]
+    landings: tuple[Landing, ...] = ()
+    senders: tuple[str, ...] = ()
 
 
 def counts(landings: Sequence[Landing]) -> dict[str, int]:
@@ -177,7 +178,7 @@ _json = msgspec.json.Encoder()
 def receive(conn: Connection, deliveries: Sequence[Delivery], hydrate: Hydrate, reopen: Reopen) -> Received:
     """Decide every entry of these deliveries, land what applies, and write it all down."""
     if not deliveries:
-        return Received(())
+        return Received()
     subjects, now = _lock(conn, [entry for delivery in deliveries for entry in delivery.entries])
     sitting = _Sitting(_stored_waiting(conn, deliveries, subjects, reopen))
     bodies = [(time_ordered_id(), each, min(each.received_at or now, now)) for each in deliveries]
@@ -190,7 +191,8 @@ def receive(conn: Connection, deliveries: Sequence[Delivery], hydrate: Hydrate, 
     if sitting.waited:
         rows = [_values(each, now) for each in sitting.waited]
         conn.exec_driver_sql(_WAITED, {"receipts": _json.encode(rows).decode()})
-    return Received(tuple(each.verdict.landing for each in sitting.new))
+    landings = tuple(each.verdict.landing for each in sitting.new)
+    return Received(landings, tuple(each.sent.sender for each in sitting.new))
 
 
 class _Sitting:

@@ -29,6 +29,7 @@ from .overview import Overview
 from .queues import Queues
 from .receipts import Receipts
 from .refused import RefusedDeliveries
+from .replay import Replay
 from .sign_in import SignIn
 
 #: The salt of CONSOLE_PASSWORD's hash, which stays in memory: the same in all processes, so that a session is too.
@@ -75,6 +76,7 @@ def pages(house: House, users: Mapping[str, ConsoleUser], caller: Callable[[Requ
     nouns = (
         SignIn(kit),
         Overview(kit),
+        Replay(kit),
         Receipts(kit),
         RefusedDeliveries(kit),
         Files(kit),

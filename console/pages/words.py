@@ -11,6 +11,7 @@ from markupsafe import Markup, escape
 from freshness import guard
 from freshness.guard import Outcome
 from freshness.ledger.browsing import Place
+from freshness.sending import Landing
 
 from ..cells import span
 
@@ -36,6 +37,10 @@ TONES = {
     "held": "off",
     "already_ordered": "off",
     "own_echo": "violet",
+    "applied": "good",
+    "waiting": "warn",
+    "rebuilt": "good",
+    "not whole": "bad",
 }
 
 #: How lists call an outcome.
@@ -47,6 +52,11 @@ SHORT = {
     "unknown_file": "unknown file",
     "unsupported_event": "unsupported event",
     "malformed": "malformed",
+    "applied": "applied",
+    "waiting": "waiting",
+    "duplicate": "duplicate",
+    "older": "older",
+    "other_senders": "other senders",
 }
 
 
@@ -164,6 +174,14 @@ def decided(receipt: Mapping[str, Any]) -> Markup:
             said = Markup("An event of this name changes nothing here.")
         case Outcome.MALFORMED, reason:
             said = Markup("Could not be understood: {}. The entry was not kept.").format(reason)
+        case Landing.APPLIED, reason:
+            said = Markup("Applied: {}.").format(reason)
+        case Landing.WAITING, _:
+            said = Markup("It came before its subject began: kept, and applied once that has come.")
+        case Landing.DUPLICATE, _:
+            said = Markup("Skipped: the latest entry that was applied says the same.")
+        case Landing.OLDER, _:
+            said = Markup("Skipped: a newer entry of its subject had been applied.")
         case _, reason:
             said = Markup("{}").format(reason)
     return said[:1].upper() + said[1:]

@@ -127,7 +127,7 @@ class _Apology:
         status, said = _told(error)
         title = HTTPStatus(status).phrase
         visitor = await self._kit.visitor(request) if status < HTTPStatus.INTERNAL_SERVER_ERROR else None
-        return self._kit.page(request, "error.html", visitor, status, title=title, said=said)
+        return await self._kit.page(request, "error.html", visitor, status, title=title, said=said)
 
 
 def _told(error: Exception) -> tuple[int, str]:

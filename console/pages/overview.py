@@ -88,7 +88,7 @@ class Overview:
             shown = await self._kit.read(lambda conn: _look(conn, self._kit.house, WINDOWS[window]))
             shown["bells"] = await self._kit.in_thread(lambda: bells(self._kit.house))
             self._seen[window] = (time.monotonic() + SERVES_S, shown)
-        return self._kit.page(
+        return await self._kit.page(
             request,
             "overview.html",
             visitor,

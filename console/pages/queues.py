@@ -70,14 +70,14 @@ class Queues:
 
         shown = await self._kit.read(look)
         seen = await self._kit.in_thread(lambda: bells(self._kit.house))
-        return self._kit.page(request, "queues.html", visitor, bells=seen, among=AMONG, **shown)
+        return await self._kit.page(request, "queues.html", visitor, bells=seen, among=AMONG, **shown)
 
     async def try_out(self, request: Request, visitor: Visitor) -> Response:
         """The dry run: what would be redriven."""
         wanted = _wanted(request.query_params)
         found = await self._kit.read(lambda conn: self._find(conn, wanted))
         files = redriving.files_of(found)
-        return self._kit.page(
+        return await self._kit.page(
             request, "redrive.html", visitor, wanted=wanted, files=files[:SHOWN], count=len(files), found=found[:SHOWN],
             rates=RATES, most=MOST_REDRIVEN, too_many=len(found) >= MOST_REDRIVEN,
         )  # fmt: skip
@@ -115,7 +115,7 @@ class Queues:
             raise Refused(503, "Redis is away: the bells cannot be seen. Nothing is lost.") from None
         ids = [each.file_id for each in found if each.file_id is not None]
         refs = await self._kit.read(lambda conn: shelves.references(conn, ids))
-        return self._kit.page(request, "bells.html", visitor, queue=name, peeked=found, refs=refs)
+        return await self._kit.page(request, "bells.html", visitor, queue=name, peeked=found, refs=refs)
 
     def _find(self, conn: Connection, wanted: Filter) -> list[GivenUp]:
         return given_up.listed(conn, self._kit.house.rules, wanted)

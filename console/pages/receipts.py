@@ -55,7 +55,7 @@ class Receipts:
         asked = request.query_params
         wanted, after = wanted_of(asked), after_of(asked.get("after"))
         found = await self._kit.read(lambda conn: browsing.page(conn, wanted, after))
-        return self._kit.page(
+        return await self._kit.page(
             request, "receipts.html", visitor, found=found, wanted=wanted, outcomes=OUTCOMES, senders=self._senders,
             spans=SPANS, slower=SLOWER, next=words.place_text(found.next) if found.next else None,
         )  # fmt: skip
@@ -73,7 +73,7 @@ class Receipts:
 
         shown = await self._kit.read(look)
         why_not = replay.why_not(shown["receipt"], self._kit.house.settings)
-        return self._kit.page(request, "receipt.html", visitor, why_not=why_not, **shown)
+        return await self._kit.page(request, "receipt.html", visitor, why_not=why_not, **shown)
 
     async def export(self, request: Request, visitor: Visitor, form: Form) -> Response:
         """What the filters leave, as CSV, page by page as it is read."""

@@ -96,7 +96,7 @@ class Replay:
         step = self._decided if mlms else self._rebuilt
         done = await self._kit.in_thread(lambda: next(step([receipt], force=force, dry=dry)))
         if dry:
-            return self._kit.page(request, "tried.html", visitor, receipt=receipt, done=done, came_to=None)
+            return await self._kit.page(request, "tried.html", visitor, receipt=receipt, done=done, came_to=None)
         name = receipt["reference_number"] if mlms else receipt["subject"]
         which = f"receipt {receipt['id']} of {name}" + (", with force" if force else "")
         await self._kit.write(
@@ -113,7 +113,7 @@ class Replay:
         """What would be replayed: nothing is decided yet. It names a moment, so that what comes later stays out."""
         wanted = _until_now(wanted_of(request.query_params))
         chosen = await self._kit.read(lambda conn: choose(conn, wanted, self._kit.house.settings))
-        return self._kit.page(
+        return await self._kit.page(
             request, "replay.html", visitor, wanted=wanted, chosen=chosen, shown=chosen.entries[:SHOWN],
             subjects=chosen.subjects[:SHOWN], rates=RATES, most=MOST, said=_said(wanted),
         )  # fmt: skip
@@ -127,7 +127,7 @@ class Replay:
         chosen = await self._kit.read(lambda conn: choose(conn, wanted, self._kit.house.settings))
         if form.get("dry") == "1":
             tried = await self._kit.in_thread(lambda: Counter(self._words(chosen, force, dry=True)))
-            return self._kit.page(request, "tried.html", visitor, receipt=None, done=None, came_to=tried)
+            return await self._kit.page(request, "tried.html", visitor, receipt=None, done=None, came_to=tried)
         if not chosen.count:
             raise Refused(409, "There is nothing of that kind to replay.")
         which = _said(wanted) + (", with force" if force else "")

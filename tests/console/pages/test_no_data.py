@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,18 +13,18 @@ import httpx
 import pytest
 import redis
 import sqlalchemy as sa
+from a_console import OPERATOR, USERS, Person
+from deliveries import OPEN as SENDERS_OPEN
+from deliveries import path, proved, sample
+from forked import Forked
+from from_outside import RULES, SEEDED
+from receiver_process import listen, port_of
+from running_receiver import MLM_TOKEN, WEBHOOK
+from running_receiver import OPEN as MLM_OPEN
+from walking import BEGIN, walk
 
-sys.path[:0] = [str(Path(__file__).parents[2] / each) for each in ("receiver", "senders")]
-
-from a_console import OPERATOR, USERS, Person  # noqa: E402
-from deliveries import OPEN as SENDERS_OPEN  # noqa: E402
-from deliveries import path, proved, sample  # noqa: E402
-from forked import Forked  # noqa: E402
-from receiver_process import _port, listen  # noqa: E402
-from running_receiver import MLM_TOKEN, WEBHOOK  # noqa: E402
-from running_receiver import OPEN as MLM_OPEN  # noqa: E402
-from scenes import stale  # noqa: E402
-from walking import BEGIN, walk  # noqa: E402
+from freshness.ledger import own_writes
+from freshness.ledger.files import FileRef
 
 NAME, SSN, BORN = "Quillfeather", "987-65-4320", "1961-04-13"
 MAIL, PHONE, STREET, ACCOUNT = "zq@planted.example", "555-010-7788", "7 Planted Lane", "55512345678"
@@ -81,12 +80,13 @@ class Told:
 @pytest.fixture
 def told(engine: sa.Engine, environment: dict[str, str], tmp_path: Path) -> Iterator[Told]:
     """A receiver process that has been sent all of it: proved, twice, broken off in the middle, and not proved."""
-    stale(engine, "R000001")
+    with engine.begin() as conn:
+        own_writes.seed_mark(conn, RULES, FileRef("loan", "R000001"), SEEDED)
     settings = environment | SENDERS_OPEN | MLM_OPEN | {"FIELD_KEYS": environment["FIELD_KEYS"], "CONSOLE_USERS": USERS}
     log = tmp_path / "log"
     forked = Forked(listen, env={**os.environ, **settings}, err=log)
     try:
-        url = f"http://127.0.0.1:{_port(forked, log)}"
+        url = f"http://127.0.0.1:{port_of(forked, log)}"
         yield Told(url, log, list(_tell(url)))
     finally:
         forked.kill()

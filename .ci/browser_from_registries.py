@@ -24,9 +24,15 @@ PYTHON = PLACE / "python"
 #: Parts of the package: libraries (of Amazon's Linux, as old a glibc as any that we meet), fonts, a renderer.
 PARTS = ("al2023.tar.br", "fonts.tar.br", "swiftshader.tar.br")
 
+#: Without a font to draw with Chromium ends.
+_FONTS = """<?xml version="1.0"?>
+<!DOCTYPE fontconfig SYSTEM "fonts.dtd">
+<fontconfig><dir>{place}/fonts</dir><cachedir>{place}/fonts-cache</cachedir></fontconfig>
+"""
+
 _LAUNCH = """#!/bin/sh
 here={place}
-export LD_LIBRARY_PATH="$here/lib${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}" FONTCONFIG_PATH="$here/fonts"
+export LD_LIBRARY_PATH="$here/lib${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}" FONTCONFIG_PATH="$here"
 exec {what} "$@"
 """
 
@@ -43,6 +49,7 @@ def main() -> None:
     (archive,) = PLACE.glob("*.tgz")
     _unpack(archive)
     archive.unlink()
+    (PLACE / "fonts.conf").write_text(_FONTS.format(place=PLACE))
     bin_ = PLACE / "bin"
     bin_.mkdir()
     driver = PYTHON / "chromedriver_py" / "chromedriver_linux64"

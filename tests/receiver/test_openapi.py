@@ -41,7 +41,7 @@ def test_schemathesis_finds_nothing_that_openapi_json_does_not_say(
             str(Path(__file__).with_name("schemathesis.toml")), "--no-color", "run", f"{served.url}/openapi.json",
             "--header", f"Authorization: Bearer {TOKEN}", "--checks", "all", "--seed", "1",
             "--generation-deterministic", "--max-examples", str(EXAMPLES), "--exclude-path", events.PATH,
-            "--generation-database", "none", "--request-timeout", "30",
+            "--request-timeout", "30",
         ]  # fmt: skip
         done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]

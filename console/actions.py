@@ -30,7 +30,7 @@ ORDER BY id DESC LIMIT %(limit)s
 
 _UNDER_WAY = f"""
 SELECT {_COLUMNS} FROM (SELECT * FROM console_actions ORDER BY id DESC LIMIT 200) newest
-WHERE (what = 'redrive' OR what = 'replay' AND wanted > 1)
+WHERE what IN ('redrive', 'replay of many')
   AND (result IS NULL OR moved_at > mlm_now() - interval '10 minutes') ORDER BY id DESC LIMIT 5
 """  # noqa: S608
 
@@ -40,6 +40,7 @@ class What(StrEnum):
 
     REFRESH = "refresh"
     REPLAY = "replay"
+    REPLAY_MANY = "replay of many"
     REDRIVE = "redrive"
     EXPORT = "export"
     SIGN_IN = "sign in"

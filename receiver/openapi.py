@@ -20,6 +20,7 @@ _REF = {
     "required": True,
     "description": "`sLRefNm`, MLM's reference number",
     "schema": {"type": "string", "minLength": 1, "maxLength": 100},
+    "example": "R000123",
 }
 _ID = {
     "name": "id",
@@ -27,6 +28,7 @@ _ID = {
     "required": True,
     "description": "What registering the own write answered",
     "schema": {"type": "integer", "minimum": 1},
+    "example": 1,
 }
 _PROBLEM = {
     "type": "object",
@@ -129,6 +131,14 @@ def _webhook() -> dict[str, Any]:
         security="mlm",
         body=body,
     )
+    post["requestBody"]["content"]["application/json"]["example"] = [
+        {
+            keys.event: "Modified",
+            keys.number: "2026110096",
+            keys.reference: "R000123",
+            keys.values: {STAMP_KEY: "2026-11-20T13:04:05.123"},
+        }
+    ]
     return {webhook.PATH: {"post": post}}
 
 

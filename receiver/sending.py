@@ -112,7 +112,7 @@ class Sending:
 
     def _answered(self, status: int, delivery: Told) -> None:
         self._desk.tally.count(SENDER_DELIVERIES, self._sender.name, str(status))
-        delivery.note(**{"http.response.status_code": status, "sender": self._sender.name})
+        delivery.note(sender=self._sender.name, **{"http.response.status_code": status})
 
     async def _take(self, request: Request) -> Response:
         at = dt.datetime.now(dt.UTC)

@@ -132,7 +132,7 @@ class Replay:
             raise Refused(409, "There is nothing of that kind to replay.")
         which = _said(wanted) + (", with force" if force else "")
         action = await self._kit.write(
-            lambda conn: actions.record(conn, visitor.user.name, What.REPLAY, which[:300], wanted=chosen.count)
+            lambda conn: actions.record(conn, visitor.user.name, What.REPLAY_MANY, which[:300], wanted=chosen.count)
         )
         steps = (words.SHORT.get(word, word) for word in self._words(chosen, force, rate=rate))
         UnderWay(self._kit.house, action, steps, rate).start()

@@ -8,7 +8,7 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-from freshness import guard
+from freshness import guard, sending
 from freshness.guard import Outcome
 from freshness.ledger.browsing import Place
 from freshness.sending import Landing
@@ -57,6 +57,14 @@ SHORT = {
     "duplicate": "duplicate",
     "older": "older",
     "other_senders": "other senders",
+}
+
+
+#: Why an entry of another sender's was applied.
+_APPLIED = {
+    sending.NEWER: "newer than what was applied of its subject before",
+    sending.SAME_KEY: "as new as what was applied before, and it says something else",
+    sending.UNORDERED: "nothing says which of its subject's entries is newer, so the last to arrive wins",
 }
 
 
@@ -175,7 +183,8 @@ def decided(receipt: Mapping[str, Any]) -> Markup:
         case Outcome.MALFORMED, reason:
             said = Markup("Could not be understood: {}. The entry was not kept.").format(reason)
         case Landing.APPLIED, reason:
-            said = Markup("Applied: {}.").format(reason)
+            why, *notes = reason.split(", ")
+            said = Markup(", ").join([escape(f"Applied: {_APPLIED.get(why, why)}"), *map(escape, notes)]) + "."
         case Landing.WAITING, _:
             said = Markup("It came before its subject began: kept, and applied once that has come.")
         case Landing.DUPLICATE, _:

@@ -88,6 +88,11 @@ class Browser:
         """By how much the page is wider than the window."""
         return int(self.driver.execute_script("return document.documentElement.scrollWidth - innerWidth"))
 
+    def cut_off(self) -> list[str]:
+        """The tables that are wider than their place, so that columns of them are out of sight."""
+        wide = "[...document.querySelectorAll('.scroll')].filter(e => e.scrollWidth > e.clientWidth)"
+        return list(self.driver.execute_script(f"return {wide}.map(e => e.ariaLabel)"))
+
     def complaints(self) -> list[str]:
         """What the browser has logged as errors since it was asked last."""
         return [each["message"] for each in self.driver.get_log("browser") if each["level"] == "SEVERE"]

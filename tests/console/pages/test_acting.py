@@ -184,7 +184,7 @@ def test_a_replay_of_many_takes_what_the_filters_leave_and_says_how_far_it_is(we
     before = orders(web)
     assert operator.post("/receipts/replay", search="R000001", force="1").headers["location"] == "/console/queues"
     row = until(lambda: next((row for row in web.rows(ACTED) if row[5]), None))
-    assert (row[0], row[1], row[3], row[4], row[5]) == (OPERATOR, "replay", 2, 2, "2 dispatched")
+    assert (row[0], row[1], row[3], row[4], row[5]) == (OPERATOR, "replay of many", 2, 2, "2 dispatched")
     assert row[2].startswith("file or number: R000001")
     assert row[2].endswith("with force")
     assert orders(web) == [before[0] + 2, before[1]]

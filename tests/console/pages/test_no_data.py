@@ -103,7 +103,11 @@ def _tell(url: str) -> Iterator[int]:
         bearer = {"Authorization": f"Bearer {MLM_TOKEN}"}
         entry = {"referenceNumber": "R000001", "eventType": "Modified"} | PERSON
         values = {"sLastModifiedTimestamp": "2026-11-01T12:00:00Z", "aBSsn": SSN, "aBLastNm": NAME, "aBDob": BORN}
-        for batch in ([entry | {"values": values}, entry | {"referenceNumber": {"of": f"{NAME} {SSN}"}}, NAME], NAME, PERSON):
+        for batch in (
+            [entry | {"values": values}, entry | {"referenceNumber": {"of": f"{NAME} {SSN}"}}, NAME],
+            NAME,
+            PERSON,
+        ):
             raw = json.dumps(batch).encode()
             for content in (raw, raw[: len(raw) * 2 // 3]):
                 yield web.post(WEBHOOK, content=content, headers=bearer).status_code

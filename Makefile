@@ -4,10 +4,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
-PYTEST := $(BIN)/python -m pytest -n 2 --hypothesis-profile=ci --basetemp=.freshness/tests
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup --hypothesis-profile=ci --basetemp=.freshness/tests
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo up test test-all faults soak fuzz check lint types floors lock audit sbom bench docs clean
+.PHONY: help venv demo up test test-all browser faults soak fuzz check lint types floors lock audit sbom bench docs clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ test: $(READY) ## Tests, but for the slow ones; under 5 minutes on 2 cores
 test-all: $(READY) ## All tests
 	@mkdir -p .freshness
 	$(PYTEST)
+
+browser: $(READY) ## Chromium and its driver for the tests of the web console, where there are none
+	@.ci/browser
 
 FAULTS ?=
 MLM_AWAY_S ?= 300

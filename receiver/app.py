@@ -87,7 +87,7 @@ def make_app(
     metrics = Metrics(gate, engine, process, desk.tally, redis_url, spool)
     routes: list[BaseRoute] = [
         *Webhook(mlm, intake, settings.mlm_webhook_keys, refusals, desk).routes(),
-        *(route for sender in told for route in Sending(sender, taking, mlm, refusals).routes()),
+        *(route for sender in told for route in Sending(sender, taking, mlm, refusals, desk).routes()),
         *Portal(portal, desk).routes(),
         *Events(portal, desk, hub).routes(),
         *Health(engine, redis, spool).routes(),

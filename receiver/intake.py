@@ -27,6 +27,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from freshness.bell import Ring
 from freshness.ledger.batches import Decided, Entry, counts, receive
+from freshness.ledger.sendings import Received
 from jobs.tracing import names_of
 
 from .desk import Desk, in_thread
@@ -77,10 +78,11 @@ class _Delivery(Generic[D]):
 
 @dataclass(frozen=True)
 class Settled:
-    """What each delivery of a transaction is told, and, if it was MLM's, what its entries became."""
+    """What each delivery of a transaction is told, and what the entries became: MLM's, or other senders'."""
 
     counts: Sequence[dict[str, int]]
     decided: Decided = field(default_factory=lambda: Decided((), ()))
+    received: Received = field(default_factory=Received)
 
     @property
     def rings(self) -> Sequence[Ring]:
@@ -217,6 +219,7 @@ class Shared(ABC, Generic[D]):
         with self._desk.traces.batch([each.span for each in group]) as batch:
             settled = self._desk.order(step)
             decided = self._desk.count(settled.decided)
+            self._desk.count_received(settled.received)
             batch.ordered(decided.orders, decided.placed)
         told = summed(settled.counts)
         log.info("webhook.taken", deliveries=len(group), **told, orders=names_of(decided.orders))

@@ -58,7 +58,9 @@ def test_a_step_back_locks_nothing_for_long(tmp_path: Path, before: str, step: s
 
 
 def test_the_linter_would_say_so(tmp_path: Path):
-    said = linted("ALTER TABLE loans ADD COLUMN x int NOT NULL;\nCREATE INDEX i ON loans (x);", tmp_path, ("prefer-text-field",))
+    said = linted(
+        "ALTER TABLE loans ADD COLUMN x int NOT NULL;\nCREATE INDEX i ON loans (x);", tmp_path, ("prefer-text-field",)
+    )
     assert "require-concurrent-index-creation" in said
     assert "adding-required-field" in said
 

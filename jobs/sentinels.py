@@ -31,13 +31,13 @@ class Sentinels:
 
     def primary(self, **options: Any) -> redis.Redis:
         """A client of whoever is primary when it connects."""
-        asked = sentinel.Sentinel(self.addresses, sentinel_kwargs=self._asking())
-        client: redis.Redis = asked.master_for(self.service, **self.options, **options)
+        asked = sentinel.Sentinel(self.addresses, sentinel_kwargs=self._asking())  # type: ignore[no-untyped-call]
+        client: redis.Redis = asked.master_for(self.service, **self.options, **options)  # type: ignore[no-untyped-call]
         return client
 
     def primary_async(self, **options: Any) -> Redis:
         """The same for an event loop."""
-        asked = asynchronous.Sentinel(self.addresses, sentinel_kwargs=self._asking())
+        asked = asynchronous.Sentinel(self.addresses, sentinel_kwargs=self._asking())  # type: ignore[no-untyped-call]
         client: Redis = asked.master_for(self.service, **self.options, **options)
         return client
 

@@ -4,10 +4,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
-PYTEST := $(BIN)/python -m pytest -n 2 --hypothesis-profile=ci --basetemp=.freshness/tests
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup --hypothesis-profile=ci --basetemp=.freshness/tests
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo up test test-all faults soak fuzz check lint types floors bench docs clean
+.PHONY: help venv demo up test test-all browser faults soak fuzz check lint types floors lock audit sbom bench docs clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ test: $(READY) ## Tests, but for the slow ones; under 5 minutes on 2 cores
 test-all: $(READY) ## All tests
 	@mkdir -p .freshness
 	$(PYTEST)
+
+browser: $(READY) ## Chromium and its driver for the tests of the web console, where there are none
+	@.ci/browser
 
 FAULTS ?=
 MLM_AWAY_S ?= 300
@@ -55,6 +58,24 @@ types: $(READY) ## Types (mypy, strict)
 
 floors: $(READY) ## Imports run down only (import-linter)
 	$(BIN)/lint-imports
+
+# Beside .venv and not in it: what looks at the packages must not change which they are.
+TOOLS := .freshness/tools
+TOOL = PYTHONPATH=$(TOOLS) $(PYTHON) -m
+$(TOOLS)/.ready:
+	@mkdir -p $(TOOLS)
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --target $(TOOLS) cyclonedx-bom pip-audit uv
+	@touch $@
+
+lock: $(TOOLS)/.ready ## Lock the dependencies by hash, in requirements/
+	$(TOOLS)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --extra otel pyproject.toml -o requirements/run.txt
+	$(TOOLS)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --extra dev pyproject.toml -c requirements/run.txt -o requirements/dev.txt
+
+audit: $(TOOLS)/.ready ## Known vulnerabilities of the locked dependencies; says so if nobody can be asked
+	@PYTHONPATH=$(TOOLS) $(PYTHON) requirements/audit.py
+
+sbom: $(TOOLS)/.ready ## What an installation consists of, as CycloneDX, into .freshness/sbom.json
+	$(TOOL) cyclonedx_py requirements --pyproject pyproject.toml --output-file .freshness/sbom.json requirements/run.txt
 
 ONLY ?=
 ROUNDS ?= 3

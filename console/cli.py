@@ -35,6 +35,7 @@ EXPECTED: tuple[tuple[str, str, int], ...] = (
     ("sqlalchemy.exc", "TimeoutError", FAILED),
     ("psycopg", "OperationalError", FAILED),
     ("psycopg.errors", "UndefinedTable", FAILED),
+    ("psycopg.errors", "InsufficientPrivilege", FAILED),
 )
 
 
@@ -107,6 +108,8 @@ def _expected(error: Exception) -> tuple[str, int] | None:
 def _line(error: Exception, name: str, module: str) -> str:
     if name == "UndefinedTable":
         return "the database lacks a table; `freshness migrate` brings it up to date"
+    if name == "InsufficientPrivilege":
+        return f"PostgreSQL: {plain(str(error).splitlines()[0])}; docs/security.md says which role this is for"
     first = plain((str(error) or type(error).__name__).splitlines()[0])
     places = {"redis.exceptions": "Redis: ", "sqlalchemy.exc": "PostgreSQL: ", "psycopg": "PostgreSQL: "}
     return places.get(module, "") + first

@@ -1,4 +1,4 @@
-"""SSNs and account numbers at rest: sealed for reading back, digested for looking up.
+"""What is sensitive at rest: sealed for reading back, digested for looking up.
 
 The format is the contract's, so that a portal in any language reads and looks up ("Tables the portal reads"):
 
@@ -6,7 +6,7 @@ The format is the contract's, so that a portal in any language reads and looks u
     index    4 bytes key id · HMAC-SHA256 of the text under HKDF-SHA256(key, info "index")
 
 A key's id is the first 4 bytes of its SHA-256. The first key seals; the others still open, so a key is rotated by
-putting a new one in front, and the old one goes once every file has landed again.
+putting a new one in front, and the old one goes once `freshness.ledger.rotation` has sealed everything anew.
 """
 
 from __future__ import annotations
@@ -45,6 +45,21 @@ class FieldKeys:
 
     def __repr__(self) -> str:
         return f"FieldKeys({len(self._ciphers)} keys, newest {self._newest.hex()})"
+
+    @property
+    def newest(self) -> str:
+        """The id of the key that seals, in hexadecimal digits."""
+        return self._newest.hex()
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The ids of all keys, newest first."""
+        return tuple(key_id.hex() for key_id in self._ciphers)
+
+    @staticmethod
+    def id_of(sealed: bytes) -> str:
+        """The id of the key that sealed a value, whether we have it or not."""
+        return bytes(sealed[1 : 1 + _ID_BYTES]).hex()
 
     def seal(self, plain: str) -> bytes:
         """The text, encrypted with the newest key. Two calls give different bytes: the nonce is new each time."""

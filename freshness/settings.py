@@ -337,6 +337,13 @@ SETTINGS: tuple[Setting, ...] = (
         "CONSOLE_PASSWORD", None, _text, "short for one operator `admin` of the console with this password", secret=True
     ),
     Setting(
+        "CONSOLE_DATABASE_URL",
+        None,
+        _database_url,
+        "PostgreSQL as the web console signs in to it, under a role of its own; unset: as DATABASE_URL",
+        secret=True,
+    ),
+    Setting(
         "METRICS_TOKEN",
         "",
         _list,
@@ -347,8 +354,8 @@ SETTINGS: tuple[Setting, ...] = (
         "FIELD_KEYS",
         "",
         _field_keys,
-        "keys that encrypt SSNs and account numbers: 32 bytes each in URL-safe base64, newest first, by comma; "
-        "required outside `freshness up`",
+        "keys that encrypt what is sensitive (docs/security.md): 32 bytes each in URL-safe base64, newest first, by "
+        "comma; required outside `freshness up`",
         secret=True,
     ),
     Setting(
@@ -422,6 +429,12 @@ SETTINGS: tuple[Setting, ...] = (
         secret=True,
     ),
     Setting(
+        "REFUSALS_A_MINUTE",
+        "120",
+        _whole(0, 1_000_000),
+        "requests that one address may have refused in a minute before it is answered 429; 0: any number",
+    ),
+    Setting(
         "OTEL_EXPORTER_OTLP_ENDPOINT",
         None,
         _web_url,
@@ -463,6 +476,7 @@ class Settings:
     portal_api_token: tuple[str, ...] = field(repr=False)
     console_users: tuple[ConsoleUser, ...] = field(repr=False)
     console_password: str | None = field(repr=False)
+    console_database_url: str | None = field(repr=False)
     metrics_token: tuple[str, ...] = field(repr=False)
     field_keys: tuple[bytes, ...] = field(repr=False)
     mlm_webhook_keys: WebhookKeys
@@ -491,6 +505,7 @@ class Settings:
     collateralxp_url_secret: tuple[str, ...] = field(repr=False)
     collateralxp_token: tuple[str, ...] = field(repr=False)
     showmojo_token: tuple[str, ...] = field(repr=False)
+    refusals_a_minute: int
     otel_exporter_otlp_endpoint: str | None
     host: str
     port: int

@@ -26,6 +26,8 @@ class Kind(StrEnum):
     ENUM = auto()  # `x_code` the number, `x` its name
     SSN = auto()  # `x_encrypted`, `x_last4`, `x_index`; nine digits
     ACCOUNT = auto()  # the same; text
+    SECRET = auto()  # `x_encrypted`, `x_index`; text
+    SECRET_DATE = auto()  # the same; a date, as ISO 8601
     IDS = auto()  # ids of other records, in one text
     RECORD_ID = auto()  # `lqb_id`
     OWNER = auto()  # `owner`, and who of the application `borrower_id` is
@@ -190,7 +192,7 @@ def _person(seat: str) -> tuple[Field, ...]:
         Field(f"{seat}LastNm", "last_name"),
         Field(f"{seat}Suffix", "suffix"),
         Field(f"{seat}Ssn", "ssn", SSN),
-        Field(f"{seat}Dob", "birth_date", DATE),
+        Field(f"{seat}Dob", "birth_date", Kind.SECRET_DATE),
         Field(f"{seat}MaritalStatT", "marital_status", ENUM, MARITAL_STATUSES),
         Field(f"{seat}Email", "email"),
         Field(f"{seat}HPhone", "home_phone"),
@@ -217,7 +219,7 @@ APPLICATION_FIELDS: tuple[Field, ...] = (
     Field("aTransmTotI", "application_transmittal_income", MONEY),
     Field("aLiaMonTot", "application_liability_payments", MONEY),
     Field("aLiaBalTot", "application_liability_balances", MONEY),
-    Field("aCreditReportId", "credit_report_id"),
+    Field("aCreditReportId", "credit_report_id", Kind.SECRET),
     Field("aAlimonyNm", "alimony_paid_to"),
     Field("aAlimonyPmt", "alimony_payment", MONEY),
     Field("aJobRelated1ExpenseDesc", "job_expense_description"),

@@ -94,6 +94,11 @@ def _columns(wanted: Field, text: str, keys: FieldKeys) -> Row:
             return sealed(column, values.ssn(text), keys)
         case Kind.ACCOUNT:
             return sealed(column, values.text(text), keys)
+        case Kind.SECRET:
+            return sealed_whole(column, values.text(text), keys)
+        case Kind.SECRET_DATE:
+            day = values.date(text)
+            return sealed_whole(column, day.isoformat() if day else None, keys)
         case Kind.LABEL:
             label = values.text(text)
             if label and len(label) > _LONGEST_ID:
@@ -116,10 +121,15 @@ def _columns(wanted: Field, text: str, keys: FieldKeys) -> Row:
 
 
 def sealed(column: str, plain: str | None, keys: FieldKeys) -> Row:
-    """The three columns of a secret. A number so short that its last four are all of it shows none."""
+    """The three columns of a number that people know by its end; one that is no longer than that end shows none."""
+    last4 = None if plain is None or len(plain) <= 4 else plain[-4:]
+    return sealed_whole(column, plain, keys) | {f"{column}_last4": last4}
+
+
+def sealed_whole(column: str, plain: str | None, keys: FieldKeys) -> Row:
+    """The two columns of a secret of which nothing is shown."""
     return {
         f"{column}_encrypted": None if plain is None else keys.seal(plain),
-        f"{column}_last4": None if plain is None or len(plain) <= 4 else plain[-4:],
         f"{column}_index": None if plain is None else keys.index(plain),
     }
 

@@ -108,7 +108,7 @@ class House:
 
     @cached_property
     def keys(self) -> FieldKeys:
-        """The keys that SSNs and account numbers are sealed with."""
+        """The keys that what is sensitive is sealed with."""
         self.settings.need("FIELD_KEYS")
         return FieldKeys(self.settings.field_keys)
 
@@ -321,6 +321,7 @@ def make_engine(database_url: str, pool_size: int, process: str, prepares: bool 
         max_overflow=0,
         pool_timeout=10,
         pool_pre_ping=True,
+        hide_parameters=True,  # an error's text would quote the rows
         connect_args={
             "options": f"{DATABASE_OPTIONS} {GONE_WITHIN_20_S_THERE}",
             "application_name": f"mlm-freshness {process}",

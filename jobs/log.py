@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 import traceback
 from collections.abc import Sequence
+from types import TracebackType
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
@@ -51,6 +53,8 @@ def configure(process: str) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
+    sys.excepthook = _crashed
+    threading.excepthook = lambda args: _crashed(args.exc_type, args.exc_value, args.exc_traceback)
 
 
 def without_texts(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
@@ -66,6 +70,12 @@ def without_texts(logger: WrappedLogger, method: str, event: EventDict) -> Event
     if exc_info and exc_info[1] is not None:
         event["exception"] = _places(exc_info[1])
     return event
+
+
+def _crashed(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:
+    """What Python would print of an error that nobody caught: a line like any other, without the error's text."""
+    if error is not None and not issubclass(kind, (KeyboardInterrupt, SystemExit)):
+        logging.getLogger(__name__).critical("crashed", exc_info=(kind, error, trace))
 
 
 def _places(error: BaseException) -> Sequence[str]:

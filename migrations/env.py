@@ -1,15 +1,10 @@
-"""How Alembic runs our steps: one at a time over all processes, each in its own transaction, none waiting long.
-
-A step that waits for a lock makes every query behind it wait too. So it gives up after 4 s and can be run again,
-and a statement that runs longer than a minute belongs in a step of its own, in batches.
-"""
+"""How Alembic runs our steps: one at a time over all processes, each in its own transaction, none waiting long
+(`patience`)."""
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from alembic import context
@@ -17,9 +12,7 @@ from sqlalchemy import Connection, Engine, create_engine, pool, text
 
 import freshness.tables
 from freshness.tables.base import Base
-
-#: Any number will do, as long as no other program takes the same one in this database.
-MIGRATION_LOCK = 6_530_417_718
+from migrations.patience import LOCK_TIMEOUT_MS, STATEMENT_TIMEOUT_S, alone, patiently
 
 for module in pkgutil.iter_modules(freshness.tables.__path__):
     importlib.import_module(f"freshness.tables.{module.name}")
@@ -32,7 +25,7 @@ def run(connection: Connection) -> None:
     def of_ours(name: str | None, kind: str, _parents: Any) -> bool:
         return kind != "table" or name not in partitions
 
-    with _alone(connection):
+    def steps() -> None:
         context.configure(
             connection=connection,
             target_metadata=Base.metadata,
@@ -43,26 +36,24 @@ def run(connection: Connection) -> None:
         with context.begin_transaction():
             context.run_migrations()
 
+    with alone(connection):
+        patiently(connection, steps)
 
-@contextmanager
-def _alone(connection: Connection) -> Iterator[None]:
-    connection.execute(text("SET lock_timeout = '5min'"))
-    connection.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": MIGRATION_LOCK})
-    connection.execute(text("SET lock_timeout = '4s'"))
-    connection.execute(text("SET statement_timeout = '60s'"))
-    connection.commit()
-    try:
-        yield
-    finally:
-        connection.rollback()
-        connection.execute(text("SELECT pg_advisory_unlock(:lock)"), {"lock": MIGRATION_LOCK})
-        connection.execute(text("RESET lock_timeout"))
-        connection.execute(text("RESET statement_timeout"))
-        connection.commit()
+
+def write() -> None:
+    """Write the steps as SQL, for a linter or for whoever wants to read what they do."""
+    context.configure(dialect_name="postgresql", target_metadata=Base.metadata, transaction_per_migration=True)
+    context.execute(f"SET lock_timeout = '{LOCK_TIMEOUT_MS}ms'")
+    context.execute(f"SET statement_timeout = '{STATEMENT_TIMEOUT_S}s'")
+    with context.begin_transaction():
+        context.run_migrations()
 
 
 def main() -> None:
     """Run on the engine or connection that a test hands over, else on the configured URL."""
+    if context.is_offline_mode():
+        write()
+        return
     given = context.config.attributes.get("connection")
     if isinstance(given, Connection):
         run(given)

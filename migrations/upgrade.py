@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import sys
+from io import StringIO
 from pathlib import Path
 
 from alembic import command
@@ -27,6 +28,16 @@ def upgrade(database_url: str, revision: str = "head") -> None:
 def downgrade(database_url: str, revision: str = "base") -> None:
     """Undo every step after `revision`; `base` leaves no table of ours, and none of their rows."""
     command.downgrade(alembic_config(database_url), revision)
+
+
+def written(span: str = "base:head") -> str:
+    """The steps from one revision to another as SQL, without a database; `head:base` is the way back."""
+    config = alembic_config("postgresql://")
+    config.output_buffer = StringIO()
+    begin, _, end = span.partition(":")
+    back = end == "base" or begin == "head" or (begin != "base" and end != "head" and end < begin)
+    (command.downgrade if back else command.upgrade)(config, span, sql=True)
+    return config.output_buffer.getvalue()
 
 
 def alembic_config(database_url: str) -> Config:

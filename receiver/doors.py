@@ -15,7 +15,7 @@ from starlette.requests import Request
 
 from freshness.settings import Network
 
-from .problems import Problem
+from .problems import Problem, proved
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -99,3 +99,4 @@ class Door:
             raise Problem(403, "calls from this address are not allowed")
         if not self.opens_to(request):
             raise Problem(401, "a bearer token is needed, and none or a wrong one came")
+        proved(request.scope)

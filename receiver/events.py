@@ -24,7 +24,7 @@ from .decoding import fit_reference
 from .desk import Desk, in_thread
 from .doors import Door
 from .hub import Hub
-from .problems import Problem
+from .problems import Problem, proved
 
 PATH = "/api/v1/events"
 TICKETS = f"{PATH}/tickets"
@@ -88,6 +88,8 @@ class Events:
             raise Problem(401, "no such ticket")
         elif not await in_thread(lambda: self._desk.settle(lambda conn: redeem_ticket(conn, ticket))):
             raise Problem(401, "the ticket is unknown, used or more than a minute old")
+        else:
+            proved(request.scope)
 
 
 class Stream:

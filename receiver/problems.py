@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -22,13 +22,14 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from freshness.errors import UnknownFile, UnknownOwnWrite, UnreadableStamp
+from freshness.errors import FieldKeyError, UnknownFile, UnknownOwnWrite, UnreadableStamp
 
 from .errors import Unspoolable
 
 log = structlog.get_logger(__name__)
 
 RETRY_AFTER_S = 5
+_PROVED = "freshness.proved"
 _READ_ONLY = "25006"  # a standby, or a primary that has just become one
 #: Classes of SQLSTATE: connection, resources (disk, memory, connections), operator (shutdown, crash, starting up).
 _NO_SERVER = ("08", "53", "57")
@@ -60,6 +61,11 @@ class Problem(Exception):
             **self.members,
         }
         return Response(msgspec.json.encode(body), self.status, headers, media_type="application/problem+json")
+
+
+def proved(scope: Scope) -> None:
+    """Note that whoever sent this request has proved who they are: what is refused from here on is no knock."""
+    scope[_PROVED] = True
 
 
 def postgres_is_away(error: BaseException) -> bool:
@@ -104,6 +110,8 @@ def problem_of(error: Exception) -> Problem:
             return Problem(422, str(error))
         case Unspoolable():
             return Problem(503, str(error))
+        case FieldKeyError():
+            return Problem(503, "FIELD_KEYS does not hold the key that is needed; its operator has to mend that")
         case _ if postgres_is_away(error):
             return Problem(503, "the database cannot be reached; try again")
         case _:
@@ -113,8 +121,10 @@ def problem_of(error: Exception) -> Problem:
 class Shield:
     """Outermost: makes every refusal and error an answer; lets no traceback out, neither to a caller nor to a log."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, refuse: Callable[[Scope], int] = lambda _: 0) -> None:
+        """`refuse` counts a refusal of somebody who has proved nothing; not 0: seconds that they are to wait."""
         self.app = app
+        self._refuse = refuse
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on; an error becomes its problem document if no answer has begun."""
@@ -137,15 +147,27 @@ class Shield:
                 await Problem(503, "this receiver stops; try again").response()(scope, receive, send)
             raise
         except Exception as error:  # noqa: BLE001 - the last net: whatever it is, the caller gets an answer
-            problem = problem_of(error)
+            problem = self._limited(problem_of(error), scope)
             report(error, problem.status, scope)
             if not begun:
                 await problem.response()(scope, receive, send)
+
+    def _limited(self, problem: Problem, scope: Scope) -> Problem:
+        if not HTTPStatus.BAD_REQUEST <= problem.status < HTTPStatus.INTERNAL_SERVER_ERROR or scope.get(_PROVED):
+            return problem
+        wait_s = self._refuse(scope)
+        if not wait_s:
+            return problem
+        detail = f"too many requests from this address were refused; come again in {wait_s} s ({problem.detail})"
+        return Problem(HTTPStatus.TOO_MANY_REQUESTS, detail, {"Retry-After": str(wait_s)})
 
 
 def report(error: Exception, status: int, scope: Scope) -> None:
     """Log an error by its type and the places it went through."""
     if status < HTTPStatus.INTERNAL_SERVER_ERROR:
+        return
+    if isinstance(error, FieldKeyError):
+        log.error("receiver.wrong_key", error=str(error))
         return
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
         log.warning("receiver.postgres_away", error=type(error).__name__)

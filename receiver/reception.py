@@ -1,7 +1,7 @@
 """The reception: what all senders other than MLM share, from a proved body to its commit.
 
-A body is decoded by its sender's declaration, sealed, decided and landed; what waits in the spool, or is replayed,
-comes this way again.
+A body is decoded by its sender's declaration, decided, landed, and kept sealed; what waits in the spool, or is
+replayed, comes this way again.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 
 from freshness.field_keys import FieldKeys
 from freshness.ledger import rebuilds, sendings
+from freshness.ledger.body_keys import BodyKeys
 from freshness.ledger.rebuilds import Rebuilt
 from freshness.ledger.sendings import Applied, Delivery, Landed, Received
 from freshness.sending import Sent
@@ -38,6 +39,7 @@ class Reception:
     def __init__(self, senders: Sequence[Sender], keys: FieldKeys) -> None:
         self._senders = {sender.name: sender for sender in senders}
         self._keys = keys
+        self._body_keys = BodyKeys(keys)
 
     def opened(self, name: str, body: bytes, at: dt.datetime) -> Delivery:
         """A body of this sender's as a delivery, received then.
@@ -45,16 +47,24 @@ class Reception:
         Raises:
             BodyFault: it cannot be one.
         """
-        entries = self._senders[name].entries(body, at)
-        return Delivery(name, self._keys.seal(body.decode()), entries, at)
+        return Delivery(name, body.decode(), self._senders[name].entries(body, at), at)
+
+    def sealed(self, delivery: Delivery) -> bytes:
+        """A delivery's body for the spool, where no week's key can be had."""
+        return self._keys.seal(delivery.body)
 
     def reopened(self, name: str, sealed: bytes, at: dt.datetime) -> Delivery:
-        """A delivery that was sealed before."""
-        return Delivery(name, sealed, self._entries(name, sealed, at), at)
+        """A delivery that was sealed for the spool.
+
+        Raises:
+            FieldKeyError: none of our keys opens it.
+        """
+        body = self._keys.open(sealed)
+        return Delivery(name, body, self._entries(name, body, at), at)
 
     def receive(self, conn: Connection, deliveries: Sequence[Delivery]) -> Received:
         """Decide these deliveries and land what they say, in the caller's transaction."""
-        return sendings.receive(conn, deliveries, self._hydrate, self._entries)
+        return sendings.receive(conn, deliveries, self._hydrate, self._entries, self._body_keys)
 
     def rebuild(self, conn: Connection, subject_id: int, replay_of: int | None = None) -> Rebuilt:
         """Land a subject's whole history once more; its receipt names the one that was asked for.
@@ -62,10 +72,10 @@ class Reception:
         Raises:
             NotWhole: part of it is not there any more; nothing is changed.
         """
-        return rebuilds.rebuild(conn, subject_id, self._clear, self._hydrate, self._entries, replay_of)
+        return rebuilds.rebuild(conn, subject_id, self._clear, self._hydrate, self._entries, self._body_keys, replay_of)
 
-    def _entries(self, name: str, sealed: bytes, at: dt.datetime) -> Sequence[Sent]:
-        return self._senders[name].entries(self._keys.open(sealed).encode(), at)
+    def _entries(self, name: str, body: str, at: dt.datetime) -> Sequence[Sent]:
+        return self._senders[name].entries(body.encode(), at)
 
     def _hydrate(self, conn: Connection, applied: Sequence[Applied]) -> Sequence[Landed]:
         """Each sender's hydrator on its own entries; senders in one order, so that no two transactions cross."""

@@ -24,7 +24,7 @@ What is promised:
   receipts.
 
 A file holds what receipts hold, mode 0600: reference, loan number, event, stamp, what is wrong. Never MLM's body; of
-another sender's delivery its body alone, sealed as in the database.
+another sender's delivery its body alone, sealed with `FIELD_KEYS`.
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "replay": ("replay", "Decide receipts' entries once more."),
     "samples": ("samples", "Send the other senders' samples to a running instance."),
     "console-user": ("console_user", "Make an entry of CONSOLE_USERS for a person of the web console."),
+    "rotate-keys": ("rotate_keys", "Seal everything anew with the newest key."),
     "doctor": ("doctor", "Look whether everything is in order, and say what to do."),
     "prune-webhook-receipts": ("prune", "Drop old receipts and trails."),
     "completion": ("completion", "Print what lets bash, zsh or fish complete this command."),

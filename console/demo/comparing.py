@@ -151,6 +151,8 @@ def _value(kind: Kind, text: str) -> Any:
                 return int(text) if text else None
             case Kind.DATE:
                 return date.fromisoformat(text) if text else None
+            case Kind.SECRET_DATE:
+                return date.fromisoformat(text).isoformat() if text else None
             case Kind.BOOLEAN:
                 return {"True": True, "False": False}.get(text)
             case Kind.IDS:
@@ -187,11 +189,11 @@ def _compared(
 def _compared_secret(
     table: str, mlm_id: str, column: str, plain: str | None, row: Mapping[str, Any], keys: FieldKeys
 ) -> Iterable[Difference]:
-    """All three columns: it opens to the plain text, shows its end, and is found by its digest."""
+    """All its columns: it opens to the plain text, shows its end if it is known by that, is found by its digest."""
     sealed, index = row[f"{column}_encrypted"], row[f"{column}_index"]
     if (keys.open(sealed) if sealed is not None else None) != plain:
         yield Difference(table, mlm_id, f"{column}_encrypted", "differs")
-    if row[f"{column}_last4"] != (plain[-4:] if plain and len(plain) > 4 else None):
+    if f"{column}_last4" in row and row[f"{column}_last4"] != (plain[-4:] if plain and len(plain) > 4 else None):
         yield Difference(table, mlm_id, f"{column}_last4", "differs")
     if (bytes(index) not in keys.indexes(plain)) if plain and index is not None else (plain is not None) != bool(index):
         yield Difference(table, mlm_id, f"{column}_index", "differs")

@@ -6,9 +6,11 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import psycopg
 import redis
 import sqlalchemy as sa
 from alembic.script import ScriptDirectory
+from redis.connection import SSLConnection
 from sqlalchemy.exc import SQLAlchemyError
 
 from jobs.broker import connect
@@ -22,6 +24,8 @@ OLDEST_POSTGRESQL, OLDEST_REDIS = 150_000, (6, 2)
 #: Clocks further apart than this are worth a look. Queues take a worker for dead that seems silent for 10 s, and read
 #: that off the clocks of their machines.
 SKEW_S, WORST_SKEW_S = 1.0, 5.0
+
+_OUR_OWN = ("localhost", "127.0.0.1", "::1")
 
 #: Seconds since 1970.
 Clock = Callable[[], float]
@@ -40,6 +44,7 @@ def postgresql(house: House) -> list[Finding]:
             row = conn.exec_driver_sql(_POSTGRESQL).one()
             steps = conn.exec_driver_sql("SELECT version_num FROM alembic_version") if row.ours else None
             step = steps.scalar() if steps else None
+            on_the_way = encryption("PostgreSQL", *_way_to_postgresql(conn), "sslmode=verify-full&sslrootcert=…")
     except SQLAlchemyError as error:
         return [fail("PostgreSQL", why(error), "is it up, and does DATABASE_URL name it?")]
     if row.number < OLDEST_POSTGRESQL:
@@ -48,7 +53,22 @@ def postgresql(house: House) -> list[Finding]:
         first = fail("PostgreSQL", f"{row.version}, read only", "let DATABASE_URL name the primary, not a standby")
     else:
         first = ok("PostgreSQL", row.version)
-    return [first, _migrations(house, step)]
+    return [first, on_the_way, _migrations(house, step)]
+
+
+def encryption(about: str, host: str, encrypted: bool, parameters: str) -> Finding:
+    """Whether others on the network can read along; `parameters` of the URL see to it that they cannot."""
+    about = f"{about} on the way"
+    if encrypted:
+        return ok(about, "TLS")
+    if host in _OUR_OWN or host.startswith("/"):
+        return ok(about, "does not leave this machine")
+    return warn(about, "plain: borrowers' data crosses the network", f"end its URL with ?{parameters}")
+
+
+def _way_to_postgresql(conn: sa.Connection) -> tuple[str, bool]:
+    link = conn.connection.driver_connection
+    return (link.pgconn.host.decode(), link.pgconn.ssl_in_use) if isinstance(link, psycopg.Connection) else ("", True)
 
 
 def _migrations(house: House, step: str | None) -> Finding:
@@ -69,10 +89,13 @@ def redis_server(house: House) -> list[Finding]:
     try:
         with connect(house.settings.redis_url or "", patient=False) as client:
             told: Mapping[str, Any] = client.info()
+            link = client.connection_pool
+            host, encrypted = link.connection_kwargs.get("host", "/"), issubclass(link.connection_class, SSLConnection)
     except redis.RedisError as error:
         away = "the receiver goes on, orders wait as rows; nothing is read from MLM until it is back"
         return [fail("Redis", why(error), away)]
-    return [_redis_version(told), _persistence(told), _eviction(told)]
+    on_the_way = encryption("Redis", host, encrypted, "ssl_ca_certs=…, and begin it with rediss://")
+    return [_redis_version(told), on_the_way, _persistence(told), _eviction(told)]
 
 
 def _redis_version(told: Mapping[str, Any]) -> Finding:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from http import HTTPStatus
 from importlib.resources import files
 
@@ -29,6 +30,7 @@ from .overview import Overview
 from .queues import Queues
 from .receipts import Receipts
 from .refused import RefusedDeliveries
+from .replay import Replay
 from .sign_in import SignIn
 
 #: The salt of CONSOLE_PASSWORD's hash, which stays in memory: the same in all processes, so that a session is too.
@@ -63,9 +65,11 @@ def users_of(settings: Settings) -> dict[str, ConsoleUser]:
 def console_routes(settings: Settings, caller: Callable[[Request], str]) -> tuple[BaseRoute, ...]:
     """The console, as routes for the receiver's app; none if nobody is configured, so that it answers 404.
 
-    `caller` says which address a request came from. Connections are the console's own, and few.
+    `caller` says which address a request came from. Connections are the console's own, and few; so is their role, if
+    CONSOLE_DATABASE_URL names one.
     """
     users = users_of(settings)
+    settings = replace(settings, database_url=settings.console_database_url or settings.database_url)
     return pages(House(settings, "web console", threads=THREADS), users, caller) if users else ()
 
 
@@ -75,6 +79,7 @@ def pages(house: House, users: Mapping[str, ConsoleUser], caller: Callable[[Requ
     nouns = (
         SignIn(kit),
         Overview(kit),
+        Replay(kit),
         Receipts(kit),
         RefusedDeliveries(kit),
         Files(kit),
@@ -125,7 +130,7 @@ class _Apology:
         status, said = _told(error)
         title = HTTPStatus(status).phrase
         visitor = await self._kit.visitor(request) if status < HTTPStatus.INTERNAL_SERVER_ERROR else None
-        return self._kit.page(request, "error.html", visitor, status, title=title, said=said)
+        return await self._kit.page(request, "error.html", visitor, status, title=title, said=said)
 
 
 def _told(error: Exception) -> tuple[int, str]:

@@ -45,6 +45,9 @@ TONES = {
     Outcome.MALFORMED: "bad",
 }
 
+#: What other senders delivered, on top of that.
+OTHERS, TONE_OF_OTHERS = "other_senders", "good"
+
 
 @dataclass(frozen=True, slots=True)
 class Bells:
@@ -85,7 +88,7 @@ class Overview:
             shown = await self._kit.read(lambda conn: _look(conn, self._kit.house, WINDOWS[window]))
             shown["bells"] = await self._kit.in_thread(lambda: bells(self._kit.house))
             self._seen[window] = (time.monotonic() + SERVES_S, shown)
-        return self._kit.page(
+        return await self._kit.page(
             request,
             "overview.html",
             visitor,
@@ -120,6 +123,7 @@ def _pictures(beat: Pulse) -> dict[str, Any]:
     steps = beat.minutes
     begin = steps[0].at
     came = [Series(each.value, tone, [m.outcomes[each.value] for m in steps]) for each, tone in TONES.items()]
+    came.append(Series(OTHERS, TONE_OF_OTHERS, [m.others for m in steps]))
     totals = {one.name: int(sum(value or 0 for value in one.values)) for one in came}
     served = [
         Series(name, tone, [m.served_s[number] if m.served_s else None for m in steps])
@@ -135,7 +139,7 @@ def _pictures(beat: Pulse) -> dict[str, Any]:
         f"{name} {words.seconds(value)}" for name, value in zip(("p50", "p95", "p99"), latest or (), strict=False)
     )
     return {
-        "totals": [(name, TONES[Outcome(name)], count) for name, count in totals.items()],
+        "totals": [(one.name, one.tone, totals[one.name]) for one in came],
         "entries": sum(totals.values()),
         "latest": latest,
         "reads": reads,

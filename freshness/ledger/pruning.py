@@ -16,11 +16,15 @@ from enum import Enum
 
 from sqlalchemy import Connection
 
-from . import weeks
+from . import body_keys, weeks
 from .weeks import DEFAULT, UNSERVED, Week
 
 #: What a refused body told of itself (the names of its keys, the sizes of what they held) goes sooner than the row.
 BODIES_KEPT = dt.timedelta(days=14)
+
+#: Who did what in the web console stays for so long, however young the receipts are that go: it is asked for late, and
+#: whoever may prune is not to take along what was done.
+ACTIONS_KEPT = dt.timedelta(days=400)
 
 #: Rows, or files whose orders are looked at, in one transaction.
 AT_ONCE = 1_000
@@ -102,6 +106,8 @@ class Pruned:
     bodies: int
     backstop_runs: int
     sender_bodies: int
+    body_keys: int
+    console_actions: int
 
 
 def prune(begin: Begin, older_than: dt.timedelta, *, whole_weeks: bool = False) -> Pruned:
@@ -126,6 +132,8 @@ def prune(begin: Begin, older_than: dt.timedelta, *, whole_weeks: bool = False) 
         bodies=_at_once(begin, _BODIES, max(before, now - BODIES_KEPT)),
         backstop_runs=_at_once(begin, _BACKSTOP_RUNS, before),
         sender_bodies=_by_row(begin, "sender_bodies", before, _BODY_WAITS),
+        body_keys=_body_keys(begin, before),
+        console_actions=_trail(begin, "console_actions", "at", min(before, now - ACTIONS_KEPT)),
     )
 
 
@@ -142,6 +150,11 @@ def drop_weeks(begin: Begin, before: dt.datetime) -> DroppedWeeks:
     with begin() as conn:
         weeks.drop_detached(conn)
     return DroppedWeeks(tuple(became[_Fate.GONE]), moved, tuple(became[_Fate.IN_USE]), tuple(became[_Fate.UNSERVED]))
+
+
+def _body_keys(begin: Begin, before: dt.datetime) -> int:
+    with begin() as conn:
+        return body_keys.drop_old(conn, before)
 
 
 class _Fate(Enum):

@@ -9,6 +9,8 @@ from sqlalchemy import Connection
 
 from ..errors import NotWhole, UnknownSubject
 from ..sending import SubjectState, decide
+from . import body_keys
+from .body_keys import BodyKeys
 from .sendings import Applied, Hydrate, Reopen
 
 #: Brings the rows of (sender, kind, subject) back to where the first entry met them.
@@ -30,11 +32,11 @@ _LOCK = """
 SELECT sender, kind, subject, entries, mlm_now() AS now FROM sender_subjects WHERE id = %(id)s FOR NO KEY UPDATE
 """
 
-_HISTORY = """
-SELECT r.subject_number, r.received_at, r.body_place, b.body_encrypted
-FROM mlm_webhook_receipts r LEFT JOIN sender_bodies b ON b.id = r.body_id
+_HISTORY = f"""
+SELECT r.subject_number, r.received_at, r.body_place, {body_keys.COLUMNS}
+FROM mlm_webhook_receipts r LEFT JOIN sender_bodies b ON b.id = r.body_id {body_keys.JOIN}
 WHERE r.subject_id = %(id)s AND r.subject_number IS NOT NULL ORDER BY r.subject_number
-"""
+"""  # noqa: S608 - column names of ours
 
 _STATE = """
 UPDATE sender_subjects SET order_key = %(key)s, content = %(content)s, begun = %(begun)s WHERE id = %(id)s
@@ -48,13 +50,20 @@ VALUES (%(now)s, %(sender)s, %(subject)s, %(id)s, 'applied', %(reason)s, %(rows)
 
 
 def rebuild(
-    conn: Connection, subject_id: int, clear: Clear, hydrate: Hydrate, reopen: Reopen, replay_of: int | None = None
+    conn: Connection,
+    subject_id: int,
+    clear: Clear,
+    hydrate: Hydrate,
+    reopen: Reopen,
+    keys: BodyKeys,
+    replay_of: int | None = None,
 ) -> Rebuilt:
     """Empty the subject's rows and land every entry again, in the order in which they came.
 
     Raises:
         UnknownSubject: there is none with this id.
         NotWhole: an entry of it, or its body, was dropped; nothing is changed.
+        FieldKeyError: a body cannot be opened; likewise.
     """
     subject = conn.exec_driver_sql(_LOCK, {"id": subject_id}).one_or_none()
     if subject is None:
@@ -65,7 +74,8 @@ def rebuild(
         raise NotWhole(f"{subject.kind} {subject.subject}", subject.entries - len(kept), subject.entries)
     state, applied, waiting = SubjectState(), [], []
     for row in history:
-        sent = reopen(subject.sender, row.body_encrypted, row.received_at)[row.body_place]
+        body = keys.open(row.body_encrypted, row.key_week, row.key_encrypted)
+        sent = reopen(subject.sender, body, row.received_at)[row.body_place]
         entry = Applied(sent, row.received_at)
         due = [entry] if state.begun or not sent.follows else []
         waiting += [] if due else [entry]

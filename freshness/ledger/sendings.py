@@ -20,15 +20,17 @@ import msgspec
 from sqlalchemy import Connection
 
 from ..sending import Landing, Sent, SubjectState, Verdict, decide
+from . import body_keys
 from .arrays import arrays, unnested
+from .body_keys import BodyKeys, WeekKey
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One body: whose, sealed, and the entries in it. `received_at` is for one that had to wait; None is now."""
+    """One body: whose, and the entries in it. `received_at` is for one that had to wait; None is now."""
 
     sender: str
-    sealed: bytes = field(repr=False)
+    body: str = field(repr=False)
     entries: Sequence[Sent]
     received_at: dt.datetime | None = None
 
@@ -54,15 +56,16 @@ class Landed:
 #: Lands the rows of entries, in their order; one answer each.
 Hydrate = Callable[[Connection, Sequence[Applied]], Sequence[Landed]]
 
-#: The entries of a sealed body of this sender's, received then, decoded once more.
-Reopen = Callable[[str, bytes, dt.datetime], Sequence[Sent]]
+#: The entries of a body of this sender's, received then, decoded once more.
+Reopen = Callable[[str, str, dt.datetime], Sequence[Sent]]
 
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """What each entry became, in their order."""
+    """What each entry became, in their order, and whose each was."""
 
-    landings: tuple[Landing, ...]
+    landings: tuple[Landing, ...] = ()
+    senders: tuple[str, ...] = ()
 
 
 def counts(landings: Sequence[Landing]) -> dict[str, int]:
@@ -110,11 +113,11 @@ RETURNING s.id, s.sender, s.kind, s.subject, s.order_key, s.content, s.begun, s.
 
 _NOW = "SELECT mlm_now()"
 
-_WAITING = """
-SELECT r.subject_id, r.subject_number, r.received_at, r.body_place, r.sender, b.body_encrypted
-FROM mlm_webhook_receipts r JOIN sender_bodies b ON b.id = r.body_id
+_WAITING = f"""
+SELECT r.subject_id, r.subject_number, r.received_at, r.body_place, r.sender, {body_keys.COLUMNS}
+FROM mlm_webhook_receipts r JOIN sender_bodies b ON b.id = r.body_id {body_keys.JOIN}
 WHERE r.subject_id = ANY(%(ids)s) AND r.outcome = 'waiting' ORDER BY r.subject_id, r.subject_number
-"""
+"""  # noqa: S608 - column names of ours
 
 _COLUMNS = (
     ("received_at", "timestamptz"),
@@ -143,11 +146,17 @@ _SUBJECTS = (
     ("s_waiting", "int"),
     ("s_entries", "bigint"),
 )
-_BODIES = (("b_id", "uuid"), ("b_sender", "text"), ("b_at", "timestamptz"), ("b_sealed", "bytea"))
+_BODIES = (
+    ("b_id", "uuid"),
+    ("b_sender", "text"),
+    ("b_at", "timestamptz"),
+    ("b_sealed", "bytea"),
+    ("b_week", "date"),
+)
 
 _STORE = f"""
 WITH bodies AS (
-    INSERT INTO sender_bodies (id, sender, received_at, body_encrypted) SELECT * FROM {unnested(_BODIES)}
+    INSERT INTO sender_bodies (id, sender, received_at, body_encrypted, key_week) SELECT * FROM {unnested(_BODIES)}
 ), subjects AS (
     UPDATE sender_subjects s SET order_key = x.order_key, content = x.content, begun = x.begun, waiting = x.waiting,
            entries = x.entries
@@ -174,23 +183,27 @@ _MALFORMED = Verdict(Landing.MALFORMED, "")
 _json = msgspec.json.Encoder()
 
 
-def receive(conn: Connection, deliveries: Sequence[Delivery], hydrate: Hydrate, reopen: Reopen) -> Received:
-    """Decide every entry of these deliveries, land what applies, and write it all down."""
+def receive(
+    conn: Connection, deliveries: Sequence[Delivery], hydrate: Hydrate, reopen: Reopen, keys: BodyKeys
+) -> Received:
+    """Decide every entry of these deliveries, land what applies, and write it all down, the bodies sealed."""
     if not deliveries:
-        return Received(())
+        return Received()
+    this_week = keys.this_week(conn)
     subjects, now = _lock(conn, [entry for delivery in deliveries for entry in delivery.entries])
-    sitting = _Sitting(_stored_waiting(conn, deliveries, subjects, reopen))
+    sitting = _Sitting(_stored_waiting(conn, deliveries, subjects, reopen, keys))
     bodies = [(time_ordered_id(), each, min(each.received_at or now, now)) for each in deliveries]
     for body_id, delivery, at in bodies:
         for place, sent in enumerate(delivery.entries):
             receipt = _Receipt(sent, at, _MALFORMED, subjects.get(_name(sent)), body_id=body_id, place=place)
             sitting.decide(receipt)
     _land(conn, sitting.applied, hydrate)
-    _store(conn, list(subjects.values()), bodies, sitting.new, now)
+    _store(conn, list(subjects.values()), bodies, sitting.new, now, this_week)
     if sitting.waited:
         rows = [_values(each, now) for each in sitting.waited]
         conn.exec_driver_sql(_WAITED, {"receipts": _json.encode(rows).decode()})
-    return Received(tuple(each.verdict.landing for each in sitting.new))
+    landings = tuple(each.verdict.landing for each in sitting.new)
+    return Received(landings, tuple(each.sent.sender for each in sitting.new))
 
 
 class _Sitting:
@@ -263,7 +276,11 @@ def _lock(conn: Connection, entries: Sequence[Sent]) -> tuple[dict[_Name, _Subje
 
 
 def _stored_waiting(
-    conn: Connection, deliveries: Sequence[Delivery], subjects: dict[_Name, _Subject], reopen: Reopen
+    conn: Connection,
+    deliveries: Sequence[Delivery],
+    subjects: dict[_Name, _Subject],
+    reopen: Reopen,
+    keys: BodyKeys,
 ) -> dict[int, list[_Receipt]]:
     """What waits for a beginning that is among these deliveries, by subject, as it came."""
     begun = {_name(sent) for delivery in deliveries for sent in delivery.entries if sent.begins} & subjects.keys()
@@ -271,7 +288,8 @@ def _stored_waiting(
     found: dict[int, list[_Receipt]] = {}
     if waiting:
         for row in conn.exec_driver_sql(_WAITING, {"ids": list(waiting)}):
-            sent = reopen(row.sender, row.body_encrypted, row.received_at)[row.body_place]
+            body = keys.open(row.body_encrypted, row.key_week, row.key_encrypted)
+            sent = reopen(row.sender, body, row.received_at)[row.body_place]
             verdict = Verdict(Landing.WAITING, "")
             found.setdefault(row.subject_id, []).append(
                 _Receipt(sent, row.received_at, verdict, waiting[row.subject_id], row.subject_number)
@@ -291,9 +309,11 @@ def _store(
     bodies: Sequence[tuple[uuid.UUID, Delivery, dt.datetime]],
     receipts: Sequence[_Receipt],
     now: dt.datetime,
+    key: WeekKey,
 ) -> None:
+    sealed = [(body_id, each.sender, at, key.seal(each.body), key.week) for body_id, each, at in bodies]
     parameters = {
-        **arrays(_BODIES, [(body_id, delivery.sender, at, delivery.sealed) for body_id, delivery, at in bodies]),
+        **arrays(_BODIES, sealed),
         **arrays(_SUBJECTS, [_numbers(subject) for subject in subjects]),
         **arrays(_COLUMNS, [tuple(_values(receipt, now).values()) for receipt in receipts]),
     }

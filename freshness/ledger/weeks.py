@@ -38,9 +38,9 @@ UNSERVED = "(order_number IS NOT NULL AND served_at IS NULL OR outcome = 'waitin
 #: So many unserved receipts of a week are moved to the default partition when it is dropped; with more it stays whole.
 MOST_MOVED = 1_000
 
-_GONE = f"""
-SELECT relname FROM pg_class WHERE relname ~ '^{GONE}[0-9]{{8}}$' AND relkind = 'r' AND pg_table_is_visible(oid)
-"""  # noqa: S608
+# Functions of the receipts' owner's, whom no process runs as (deploy/roles.sql).
+_DETACH = "SELECT mlm_detach_receipt_week(%(monday)s)"
+_DROP = "SELECT mlm_drop_detached_receipt_weeks()"
 
 _COUNT_UNSERVED = "SELECT count(*) FROM (SELECT FROM {week} WHERE {unserved} LIMIT {most}) u"
 _MOVE = "INSERT INTO {table} OVERRIDING SYSTEM VALUE SELECT * FROM {week} WHERE {unserved}"
@@ -116,8 +116,7 @@ def detach(conn: Connection, week: Week) -> int | None:
         with conn.begin_nested():
             conn.exec_driver_sql(_STALL)
             conn.exec_driver_sql("SET LOCAL synchronous_commit = off")
-            conn.exec_driver_sql(f"ALTER TABLE {TABLE} DETACH PARTITION {week.name}")
-            conn.exec_driver_sql(f"ALTER TABLE {week.name} RENAME TO {gone}")
+            conn.exec_driver_sql(_DETACH, {"monday": week.begins.date()})
             return conn.exec_driver_sql(_MOVE.format(table=TABLE, week=gone, unserved=UNSERVED)).rowcount
     except OperationalError as error:
         if isinstance(error.orig, LockNotAvailable):
@@ -127,8 +126,7 @@ def detach(conn: Connection, week: Week) -> int | None:
 
 def drop_detached(conn: Connection) -> None:
     """Drop the tables of weeks that were detached, by a prune that was killed too. Receipts are not locked for it."""
-    if names := list(conn.exec_driver_sql(_GONE).scalars()):
-        conn.exec_driver_sql(f"DROP TABLE {', '.join(names)}")
+    conn.exec_driver_sql(_DROP)
 
 
 def _make(conn: Connection, ahead: int) -> int:

@@ -4,9 +4,9 @@ A hydrate writes them, the portal reads them (the contract, "Tables the portal r
 exactly one loan or lead and is known by MLM's id for it (`lqb_id`). A column is null while MLM shows nothing,
 or while what it shows cannot be read as the column's type; the slice's run says which.
 
-SSNs and account numbers are never plain: `…_encrypted` opens with `FIELD_KEYS`, `…_index` is a keyed digest for
-equality, `…_last4` is for people (`freshness.field_keys`). An enum of MLM's is a pair: `x_code` is MLM's number,
-`x` its name, null where the number means nothing to us.
+SSNs, account numbers, birth dates and credit reports' ids are never plain: `…_encrypted` opens with `FIELD_KEYS`,
+`…_index` is a keyed digest for equality, `…_last4`, of numbers, is for people (`freshness.field_keys`). An enum of
+MLM's is a pair: `x_code` is MLM's number, `x` its name, null where the number means nothing to us.
 """
 
 from __future__ import annotations
@@ -222,7 +222,8 @@ class Borrower(_Child, Base):
     ssn_encrypted: Mapped[Sealed]
     ssn_last4: Mapped[Words]
     ssn_index: Mapped[Digest]
-    birth_date: Mapped[Day]
+    birth_date_encrypted: Mapped[Sealed]
+    birth_date_index: Mapped[Sealed]
     marital_status: Mapped[Words]
     marital_status_code: Mapped[Code]
     email: Mapped[Words]
@@ -243,7 +244,8 @@ class Borrower(_Child, Base):
     application_transmittal_income: Mapped[Money]
     application_liability_payments: Mapped[Money]
     application_liability_balances: Mapped[Money]
-    credit_report_id: Mapped[Words]
+    credit_report_id_encrypted: Mapped[Sealed]
+    credit_report_id_index: Mapped[Sealed]
     alimony_paid_to: Mapped[Words]
     alimony_payment: Mapped[Money]
     job_expense_description: Mapped[Words]

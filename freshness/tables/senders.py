@@ -2,6 +2,7 @@
 
     sender_subjects     one row a subject: the key and content applied last, and how many entries spoke of it
     sender_bodies       every body that was taken, sealed; the receipts say which entry of which body they are of
+    body_keys           what each week's bodies are sealed with
     mmi_…               loan officers, lenders, agents, listing alerts
     maxwell_…           applications
     appraisal_…         CollateralXP's orders, what happened to them, notes, files, revisions, payouts
@@ -65,7 +66,7 @@ class SenderSubject(Base):
 
 
 class SenderBody(Base):
-    """One body as it came, sealed with `FIELD_KEYS`. Dropped with the receipts of its age."""
+    """One body as it came, sealed with the key of `key_week`. Dropped with the receipts of its age."""
 
     __tablename__ = "sender_bodies"
     __table_args__ = (Index("ix_sender_bodies_received_at", "received_at"),)
@@ -74,6 +75,17 @@ class SenderBody(Base):
     sender: Mapped[str] = mapped_column(Text)
     received_at: Mapped[dt.datetime] = mapped_column(INSTANT)
     body_encrypted: Mapped[bytes] = mapped_column(LargeBinary)
+    #: The Monday of `BodyKey`; None: it was sealed with `FIELD_KEYS` themselves, before there were keys of weeks.
+    key_week: Mapped[dt.date | None]
+
+
+class BodyKey(Base):
+    """The key of the bodies that were written in the week from this Monday (UTC) on, sealed with `FIELD_KEYS`."""
+
+    __tablename__ = "body_keys"
+
+    week: Mapped[dt.date] = mapped_column(primary_key=True)
+    key_encrypted: Mapped[bytes] = mapped_column(LargeBinary)
 
 
 class _Said:

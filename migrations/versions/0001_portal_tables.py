@@ -56,13 +56,14 @@ BORROWER_COLUMNS = """
     position integer NOT NULL,
     role text NOT NULL CONSTRAINT ck_borrowers_role CHECK (role IN ('borrower', 'co_borrower')),
     first_name text, middle_name text, last_name text, suffix text, ssn_encrypted bytea, ssn_last4 text,
-    ssn_index bytea, birth_date date, marital_status text, marital_status_code smallint, email text,
+    ssn_index bytea, birth_date_encrypted bytea, birth_date_index bytea,
+    marital_status text, marital_status_code smallint, email text,
     home_phone text, cell_phone text, work_phone text, address text, city text, state text, zip text,
     base_monthly_income numeric(14,2), equifax_score integer, experian_score integer,
     transunion_score integer, occupancy text, occupancy_code smallint,
     application_monthly_income numeric(14,2), application_transmittal_income numeric(14,2),
     application_liability_payments numeric(14,2), application_liability_balances numeric(14,2),
-    credit_report_id text, alimony_paid_to text, alimony_payment numeric(14,2),
+    credit_report_id_encrypted bytea, credit_report_id_index bytea, alimony_paid_to text, alimony_payment numeric(14,2),
     job_expense_description text, job_expense_payment numeric(14,2)
 """
 

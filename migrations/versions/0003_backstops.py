@@ -66,26 +66,14 @@ UP = (
     ALTER TABLE file_freshness ALTER COLUMN round_at SET DEFAULT mlm_now(),
         ALTER COLUMN audited_at SET DEFAULT mlm_now()
     """,
-    "CREATE INDEX ix_file_freshness_round_at ON file_freshness (round_at)",
-    """
-    CREATE INDEX ix_file_freshness_audited_at ON file_freshness (audited_at)
-        WHERE deleted_at IS NULL AND (loan_id IS NOT NULL OR lead_id IS NOT NULL)
-    """,
     """
     ALTER TABLE stamp_calibration ADD COLUMN unlike INTEGER DEFAULT 0 NOT NULL,
         ADD COLUMN cleared_at TIMESTAMP WITH TIME ZONE
     """,
-    # By name is how the poll list speaks of files.
-    "CREATE INDEX ix_loans_mlm_loan_number ON loans (mlm_loan_number)",
-    "CREATE INDEX ix_leads_mlm_loan_number ON leads (mlm_loan_number)",
 )
 
 DOWN = (
-    "DROP INDEX ix_leads_mlm_loan_number",
-    "DROP INDEX ix_loans_mlm_loan_number",
     "ALTER TABLE stamp_calibration DROP COLUMN cleared_at, DROP COLUMN unlike",
-    "DROP INDEX ix_file_freshness_audited_at",
-    "DROP INDEX ix_file_freshness_round_at",
     "ALTER TABLE file_freshness DROP COLUMN audited_at, DROP COLUMN round_at",
     "ALTER TABLE refresh_orders DROP COLUMN healed_rows, DROP COLUMN backstop",
     "DROP TABLE missed_changes",

@@ -1,8 +1,7 @@
-"""Receipts by the ton: weeks made without a lock on all receipts, and indexes for what is looked up in ten million.
+"""Weeks of receipts made without a lock on all receipts.
 
 A partition made in place (`CREATE TABLE … PARTITION OF`) locks the whole table; one that is made by itself and then
-attached does not. Of receipts for files that we do not have, the reference is indexed; of outcomes, those that are
-few; the id by the range of pages, which costs next to nothing to keep.
+attached does not.
 """
 
 from __future__ import annotations
@@ -46,24 +45,10 @@ IN_PLACE = """
             );
 """
 
-INDEXES = {
-    "ix_mlm_webhook_receipts_unknown": """
-        (reference_number, received_at) WHERE file_id IS NULL AND reference_number IS NOT NULL
-    """,
-    "ix_mlm_webhook_receipts_outcome": """
-        (outcome, received_at) WHERE outcome NOT IN ('dispatched', 'held')
-    """,
-    "ix_mlm_webhook_receipts_id": "USING brin (id) WITH (pages_per_range = 32)",
-}
-
 
 def upgrade() -> None:
     op.execute(FUNCTION.format(make=ATTACHED))
-    for name, of in INDEXES.items():
-        op.execute(f"CREATE INDEX {name} ON mlm_webhook_receipts {of}")
 
 
 def downgrade() -> None:
-    for name in INDEXES:
-        op.execute(f"DROP INDEX {name}")
     op.execute(FUNCTION.format(make=IN_PLACE))

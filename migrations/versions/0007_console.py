@@ -1,14 +1,4 @@
-"""The web console: sessions, attempts to sign in, who did what; and the indexes that its pages look things up by.
-
-On the receipts, the receiver pays for every index at every entry. So there is one more, which takes in no entry of a
-file that we have: what no file leads to, by loan number. Everything else is found by the file, by time, by reference
-where there is no file, or among the outcomes that are rare.
-On files and concerns they take in what is deleted, unstamped or failed eight times: nothing in ordinary days. None
-stands on a column that an ordinary order, lease or commit changes, so none makes those dearer.
-
-Building them reads each week of receipts once and keeps entries of that week waiting meanwhile, some seconds for
-10 million.
-"""
+"""The web console: sessions, attempts to sign in, who did what."""
 
 from __future__ import annotations
 
@@ -56,20 +46,9 @@ UP = (
     )
     """,
     "CREATE INDEX ix_console_actions_who ON console_actions (who, id)",
-    """
-    CREATE INDEX ix_mlm_webhook_receipts_stray_number ON mlm_webhook_receipts (loan_number, received_at)
-        WHERE file_id IS NULL
-    """,
-    "CREATE INDEX ix_file_concerns_given_up ON file_concerns (file_id, concern) WHERE attempts >= 8",
-    "CREATE INDEX ix_file_freshness_deleted ON file_freshness (id) WHERE deleted_at IS NOT NULL",
-    "CREATE INDEX ix_file_freshness_unstamped ON file_freshness (id) WHERE unstamped",
 )
 
 DOWN = (
-    "DROP INDEX ix_file_freshness_unstamped",
-    "DROP INDEX ix_file_freshness_deleted",
-    "DROP INDEX ix_file_concerns_given_up",
-    "DROP INDEX ix_mlm_webhook_receipts_stray_number",
     "DROP TABLE console_actions",
     "DROP TABLE console_attempts",
     "DROP TABLE console_sessions",

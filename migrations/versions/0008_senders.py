@@ -437,25 +437,18 @@ UP = (
         CONSTRAINT uq_showmojo_leads_lead_key UNIQUE (lead_key)
     )
     """,
-    "CREATE INDEX ix_borrowers_email ON borrowers (lower(email))",
     """
     ALTER TABLE mlm_webhook_receipts ADD COLUMN sender TEXT DEFAULT 'mlm' NOT NULL, ADD COLUMN subject TEXT,
         ADD COLUMN subject_id BIGINT, ADD COLUMN subject_number BIGINT, ADD COLUMN body_id UUID,
         ADD COLUMN body_place INTEGER
     """,
-    """
-    CREATE INDEX ix_mlm_webhook_receipts_subject ON mlm_webhook_receipts (subject_id, subject_number)
-        WHERE subject_id IS NOT NULL
-    """,
 )
 
 DOWN = (
-    "DROP INDEX ix_mlm_webhook_receipts_subject",
     """
     ALTER TABLE mlm_webhook_receipts DROP COLUMN body_place, DROP COLUMN body_id, DROP COLUMN subject_number,
         DROP COLUMN subject_id, DROP COLUMN subject, DROP COLUMN sender
     """,
-    "DROP INDEX ix_borrowers_email",
     "DROP TABLE showmojo_leads",
     "DROP TABLE showmojo_showings",
     "DROP TABLE appraisal_payouts",

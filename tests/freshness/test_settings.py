@@ -112,6 +112,7 @@ def test_every_secret_can_come_from_a_file_and_no_other_setting_does(tmp_path: P
     secret = tmp_path / "secret"
     for setting in SETTINGS:
         values = {"FIELD_KEYS": KEY, "DATABASE_URL": "postgresql://db/x", "REDIS_URL": "redis://r", "PORT": "1"}
+        values["CONSOLE_DATABASE_URL"] = "postgresql://db/x"
         values["CONSOLE_USERS"] = f"ann:reader:{hashed('word')}"
         secret.write_text(f"{values.get(setting.name, 'name:word')}\n")
         from_file = getattr(load({f"{setting.name}_FILE": str(secret)}), setting.name.lower())
@@ -135,7 +136,7 @@ def test_no_secret_is_in_the_settings_repr() -> None:
     environ = {
         setting.name: {
             "DATABASE_URL": f"postgresql://u:{word}@db/x", "REDIS_URL": f"redis://:{word}@r", "FIELD_KEYS": KEY,
-            "CONSOLE_USERS": f"ann:operator:{user}",
+            "CONSOLE_USERS": f"ann:operator:{user}", "CONSOLE_DATABASE_URL": f"postgresql://u:{word}@db/x",
         }.get(setting.name, word)
         for setting in SETTINGS
         if setting.secret

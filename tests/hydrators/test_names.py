@@ -23,6 +23,8 @@ def _names(tmp_path: Path, text: str):
 def _columns_of(field) -> list[str]:
     if field.kind in (Kind.SSN, Kind.ACCOUNT):
         return [f"{field.column}_{part}" for part in ("encrypted", "last4", "index")]
+    if field.kind in (Kind.SECRET, Kind.SECRET_DATE):
+        return [f"{field.column}_{part}" for part in ("encrypted", "index")]
     return [field.column, f"{field.column}_code"] if field.kind is Kind.ENUM else [field.column]
 
 

@@ -290,6 +290,22 @@ def test_a_masked_ssn_is_null_in_all_three_columns_and_named(file: AFile):
     assert "9991" not in str(landing.problems)
 
 
+def test_a_birth_date_and_a_credit_reports_id_are_sealed_and_digested_and_nothing_of_them_is_shown(file: AFile):
+    file.first["fields"]["aCreditReportId"] = "71234567"
+    row = _row(file, Concern.BORROWERS, ALICE)
+    assert KEYS.open(row["birth_date_encrypted"]) == "1980-02-03"
+    assert row["birth_date_index"] == KEYS.index("1980-02-03")
+    assert KEYS.open(row["credit_report_id_encrypted"]) == "71234567"
+    assert not [name for name in row if name.startswith(("birth_date", "credit_report")) and name.endswith("last4")]
+
+
+def test_a_birth_date_that_cannot_be_read_is_null_and_named(file: AFile):
+    file.first["fields"]["aBDob"] = "02/30/1980"
+    landing = file.landing(Concern.BORROWERS)
+    assert [landing.rows[0][f"birth_date_{part}"] for part in ("encrypted", "index")] == [None, None]
+    assert [(problem.field, problem.lqb_id) for problem in landing.problems] == [("aBDob", ALICE)]
+
+
 def test_an_account_number_is_sealed_and_one_of_four_digits_shows_no_last_four(file: AFile):
     file.records("aAssetCollection")[1]["AccNum"] = "1234"
     whole, short = file.landing(Concern.ASSETS).rows

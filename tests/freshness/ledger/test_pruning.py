@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from simulated import Ledger
 from sqlalchemy import Connection
+from sqlalchemy.exc import ProgrammingError
 
 from freshness.ledger import backstops, deliveries, pruning, receipts, weeks
 from freshness.ledger.backstops import Backstop
@@ -123,6 +124,7 @@ def test_a_week_in_use_is_left_to_the_next_prune(ledger: Ledger, monkeypatch: py
 def test_a_week_that_a_killed_prune_has_detached_is_dropped_by_the_next(ledger: Ledger) -> None:
     ledger.settled(0)
     ledger.webhook(60)
+    ledger.now += dt.timedelta(days=7)
     with ledger.begin() as conn:
         (first, *_) = weeks.made(conn)
         assert weeks.detach(conn, first) == 1
@@ -131,6 +133,14 @@ def test_a_week_that_a_killed_prune_has_detached_is_dropped_by_the_next(ledger: 
     assert len(ledger.rows(detached)) == 1
     prune(ledger)
     assert ledger.rows(detached) == []
+
+
+def test_a_week_that_has_not_ended_is_not_detached(ledger: Ledger) -> None:
+    ledger.settled(0)
+    with ledger.begin() as conn:
+        (first, *_) = weeks.made(conn)
+    with pytest.raises(ProgrammingError, match="has not ended"), ledger.begin() as conn:
+        weeks.detach(conn, first)
 
 
 def test_of_a_week_that_is_old_in_part_the_old_receipts_go_unless_whole_weeks_are_asked_for(ledger: Ledger) -> None:
@@ -265,3 +275,17 @@ def scans(ledger: Ledger, look: Any) -> bool:
         before = conn.exec_driver_sql(SCANNED).scalar_one() or 0
         look(conn)
         return bool(conn.exec_driver_sql(SCANNED).scalar_one() - before > 3_000)
+
+
+def test_who_did_what_stays_longer_than_the_rest(ledger: Ledger) -> None:
+    with ledger.begin() as conn:
+        for days in (pruning.ACTIONS_KEPT.days + 1, pruning.ACTIONS_KEPT.days - 1, 41):
+            conn.exec_driver_sql(
+                "INSERT INTO console_actions (at, who, what, wanted, reached) "
+                "VALUES (mlm_now() - make_interval(days => %(days)s), 'ann', 'refresh', 1, 1)",
+                {"days": days},
+            )
+    assert prune(ledger).console_actions == 1
+    assert prune(ledger, 11 * DAYS_40).console_actions == 0
+    with ledger.begin() as conn:
+        assert conn.exec_driver_sql("SELECT count(*) FROM console_actions").scalar() == 2

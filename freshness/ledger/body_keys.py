@@ -1,0 +1,88 @@
+"""The keys of other senders' bodies: one a week, random, itself sealed with `FIELD_KEYS`.
+
+A body is sealed with the key of the week it is written in. Once the week's bodies are pruned its key is deleted, and
+whatever is left of them on a disk, in a replica or in a log of PostgreSQL's opens no more. To rotate `FIELD_KEYS` is
+to seal some dozen week keys anew, not every body.
+"""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+import os
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection
+
+from ..errors import FieldKeyError
+from ..field_keys import FieldKeys
+
+#: The columns that `BodyKeys.open` needs, of bodies `b`; the join that they need.
+COLUMNS = "b.body_encrypted, b.key_week, k.key_encrypted"
+JOIN = "LEFT JOIN body_keys k ON k.week = b.key_week"
+
+_THIS_WEEK = """
+SELECT w.week, k.key_encrypted FROM (SELECT date_trunc('week', mlm_now() AT TIME ZONE 'UTC')::date AS week) w
+LEFT JOIN body_keys k USING (week)
+"""
+_MAKE = "INSERT INTO body_keys (week, key_encrypted) VALUES (%(week)s, %(sealed)s) ON CONFLICT DO NOTHING"
+
+_DROP = """
+DELETE FROM body_keys k WHERE k.week + 7 <= (%(before)s::timestamptz AT TIME ZONE 'UTC')::date
+AND NOT EXISTS (SELECT FROM sender_bodies b WHERE b.key_week = k.week)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class WeekKey:
+    """What bodies of one week are sealed with."""
+
+    week: dt.date
+    keys: FieldKeys = field(repr=False)
+
+    def seal(self, body: str) -> bytes:
+        """The body, sealed."""
+        return self.keys.seal(body)
+
+
+class BodyKeys:
+    """The week keys, as far as `FIELD_KEYS` open them."""
+
+    def __init__(self, keys: FieldKeys) -> None:
+        self._keys = keys
+
+    def this_week(self, conn: Connection) -> WeekKey:
+        """This week's key, made now if nobody has made it.
+
+        It is read in the transaction that its bodies are written in, and kept by nobody: a key whose making is rolled
+        back goes with every body that it has sealed.
+
+        Raises:
+            FieldKeyError: none of our keys opens it.
+        """
+        found = conn.exec_driver_sql(_THIS_WEEK).one()
+        if found.key_encrypted is None:
+            made = base64.b64encode(os.urandom(32)).decode()
+            conn.exec_driver_sql(_MAKE, {"week": found.week, "sealed": self._keys.seal(made)})
+            found = conn.exec_driver_sql(_THIS_WEEK).one()
+        return WeekKey(found.week, self._opened(found.key_encrypted))
+
+    def open(self, sealed: bytes, week: dt.date | None, key: bytes | None) -> str:
+        """A body, by its row's `COLUMNS`. One without a week was sealed with `FIELD_KEYS` themselves.
+
+        Raises:
+            FieldKeyError: its week's key was dropped, or cannot be opened.
+        """
+        if week is None:
+            return self._keys.open(sealed)
+        if key is None:
+            raise FieldKeyError(f"the key of the bodies of the week of {week} was dropped")
+        return self._opened(key).open(sealed)
+
+    def _opened(self, sealed: bytes) -> FieldKeys:
+        return FieldKeys((base64.b64decode(self._keys.open(sealed)),))
+
+
+def drop_old(conn: Connection, before: dt.datetime) -> int:
+    """Delete the keys of weeks that ended before this and have no body left; how many they were."""
+    return int(conn.exec_driver_sql(_DROP, {"before": before}).rowcount)

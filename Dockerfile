@@ -7,6 +7,8 @@ FROM python:${PYTHON} AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /src
 RUN python -m venv /opt/freshness
+COPY requirements/run.txt requirements/run.txt
+RUN /opt/freshness/bin/pip install --require-hashes --no-deps -r requirements/run.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY freshness freshness
 COPY mlm_client mlm_client
@@ -15,7 +17,7 @@ COPY jobs jobs
 COPY receiver receiver
 COPY console console
 COPY migrations migrations
-RUN /opt/freshness/bin/pip install '.[otel]' && /opt/freshness/bin/pip uninstall --yes pip
+RUN /opt/freshness/bin/pip install --no-deps . && /opt/freshness/bin/pip uninstall --yes pip
 
 FROM python:${PYTHON}
 LABEL org.opencontainers.image.title="mlm-freshness" \

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import stat
 import subprocess
 from pathlib import Path
@@ -9,12 +10,14 @@ from typing import Any
 
 import pytest
 import yaml
-from promised import KNOWN, ROOT, complaint, lacking, wrong_settings
+from promised import ROOT, complaint, lacking, wrong_settings
+from sqlalchemy import make_url
 
 from freshness.settings import load
 
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "deploy/compose.yaml").read_text("utf-8"))
 OURS = {name: each for name, each in COMPOSE["services"].items() if each["image"].startswith("mlm-freshness:")}
+ROLES = {"migrate": "migrations", "receiver": "receiver", "worker": "worker", "scheduler": "scheduler"}
 THEIRS = {name: each for name, each in COMPOSE["services"].items() if name not in OURS}
 EXAMPLE = (ROOT / "deploy/freshness.env.example").read_text("utf-8")
 SHARED = [line.partition("=")[0] for line in EXAMPLE.splitlines() if line and not line.startswith("#")]
@@ -28,7 +31,7 @@ def test_it_is_what_the_compose_specification_calls_valid() -> None:
 
 def test_every_process_of_the_house_is_there() -> None:
     assert [each["command"][0] for each in OURS.values()] == ["migrate", "receiver", "worker", "worker", "scheduler"]
-    assert set(THEIRS) == {"postgresql", "redis"}
+    assert set(THEIRS) == {"postgresql", "redis", "roles", "grants"}
 
 
 @pytest.mark.parametrize("name", OURS)
@@ -54,12 +57,8 @@ def test_a_process_may_write_nowhere_and_become_nobody_else(name: str) -> None:
 @pytest.mark.parametrize("name", COMPOSE["services"])
 def test_a_secret_is_a_file_that_its_process_alone_is_handed(name: str) -> None:
     service = COMPOSE["services"][name]
-    read = {
-        value.removeprefix("/run/secrets/") for value in service.get("environment", {}).values() if "/run/" in value
-    }
-    read |= {
-        word.removeprefix("/run/secrets/") for word in service.get("command", []) if word.startswith("/run/secrets/")
-    }
+    words = [*service.get("environment", {}).values(), *service.get("command", [])]
+    read = {name for word in words for name in re.findall(r"/run/secrets/(\w+)", word)}
 
     assert read == set(service.get("secrets", []))
     assert read <= set(COMPOSE["secrets"])
@@ -102,19 +101,41 @@ def test_the_probe_of_a_process_without_a_port_tells_a_fresh_file_from_an_old_on
     assert not holds()
 
 
-def test_the_secrets_that_are_made_are_those_that_are_read_and_fit_together(tmp_path: Path) -> None:
-    subprocess.run([ROOT / "deploy/make-secrets", tmp_path / "secrets"], check=True, capture_output=True)
-    made = {each.name: each.read_text("utf-8") for each in (tmp_path / "secrets").iterdir()}
-    files = {f"{name.upper()}_FILE": str(tmp_path / "secrets" / name) for name in made if name.upper() in KNOWN}
+@pytest.fixture
+def made(tmp_path: Path) -> dict[str, str]:
+    """The secrets as deploy/make-secrets makes them, by name."""
+    directory = tmp_path / "secrets"
+    subprocess.run([ROOT / "deploy/make-secrets", directory], check=True, capture_output=True)
+    assert stat.S_IMODE(directory.stat().st_mode) == 0o700
+    return {each.name: each.read_text("utf-8") for each in directory.iterdir()}
 
-    settings = load(files)
 
+def test_the_secrets_that_are_made_are_those_that_are_read(made: dict[str, str]) -> None:
     assert {name for name in COMPOSE["secrets"] if name not in made} == {"mlm_client_secret"}
     assert {each["file"] for each in COMPOSE["secrets"].values()} == {f"secrets/{name}" for name in COMPOSE["secrets"]}
-    assert f":{made['postgres_password'].strip()}@postgresql:" in settings.database_url
-    assert f"requirepass {settings.redis_url.split(':')[2].split('@')[0]}\n" in made["valkey_conf"]
-    assert len(settings.field_keys) == 1
-    assert stat.S_IMODE((tmp_path / "secrets").stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_what_a_process_is_handed_can_be_read_and_is_of_its_own_role(name: str, made: dict[str, str]) -> None:
+    files = {key: value.rpartition("/")[2] for key, value in OURS[name]["environment"].items() if key.endswith("_FILE")}
+    settings = load({key.removesuffix("_FILE"): made[file].strip() for key, file in files.items() if file in made})
+    role = make_url(settings.database_url)
+
+    assert role.username == f"mlm_{ROLES[OURS[name]['command'][0]]}"
+    assert f"ALTER ROLE {role.username} PASSWORD '{role.password}';\n" in made["role_passwords"]
+    assert role.username in (ROOT / "deploy/roles.sql").read_text("utf-8")
+    assert len(settings.field_keys) == ("field_keys" in files.values())
+    if settings.redis_url:
+        assert f"requirepass {make_url(settings.redis_url).password}\n" in made["valkey_conf"]
+
+
+def test_roles_are_there_before_the_migration_and_granted_what_they_need_after_it() -> None:
+    after = {name: set(each.get("depends_on", ())) for name, each in COMPOSE["services"].items()}
+
+    assert after["migrate"] == {"roles"}
+    assert after["grants"] == {"migrate"}
+    assert all("grants" in after[name] for name in OURS if name != "migrate")
+    assert THEIRS["grants"]["command"] == THEIRS["roles"]["command"]
 
 
 def test_secrets_that_are_there_are_left_alone(tmp_path: Path) -> None:

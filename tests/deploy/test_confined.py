@@ -37,7 +37,7 @@ pytestmark = [
     pytest.mark.skipif(not all(map(shutil.which, ("unshare", "setpriv"))), reason="needs util-linux"),
     pytest.mark.skipif(
         not (reachable_by_others(ROOT) and reachable_by_others(Path(sys.executable))),
-        reason="the clone lies where no other user can read it",
+        reason="the clone, or its Python, lies where no other user can read it",
     ),
 ]
 

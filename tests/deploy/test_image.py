@@ -49,7 +49,7 @@ def test_the_image_is_built_from_every_package_and_lets_nothing_else_in() -> Non
     let_in = set(re.findall(r"^!(.*)$", (ROOT / ".dockerignore").read_text("utf-8"), re.MULTILINE))
 
     assert copied == packages
-    assert let_in == packages | {"pyproject.toml", "README.md", "LICENSE"}
+    assert let_in == packages | {"pyproject.toml", "README.md", "LICENSE", "requirements/run.txt"}
     assert (ROOT / ".dockerignore").read_text("utf-8").splitlines()[1] == "*"
 
 

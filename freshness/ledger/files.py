@@ -40,7 +40,7 @@ class Owner:
 
 _ID = "SELECT id FROM file_freshness WHERE ref = %(ref)s"
 
-# Not as joins: where there are no leads, PostgreSQL would take the empty table for the cheaper side, and read all files.
+# Not as joins: where there are no leads, PostgreSQL would take the empty table for the cheap side, and read all files.
 _BY_NUMBER = """
 SELECT id FROM file_freshness
 WHERE loan_id = ANY(ARRAY(SELECT id FROM loans WHERE mlm_loan_number = ANY(%(numbers)s)))

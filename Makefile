@@ -4,10 +4,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
-PYTEST := $(BIN)/python -m pytest -n 2 --hypothesis-profile=ci --basetemp=.freshness/tests
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup --hypothesis-profile=ci --basetemp=.freshness/tests
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo up test test-all faults soak fuzz check lint types floors lock audit sbom bench clean
+.PHONY: help venv demo up test test-all browser faults soak fuzz check lint types floors lock audit sbom bench docs clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ test: $(READY) ## Tests, but for the slow ones; under 5 minutes on 2 cores
 test-all: $(READY) ## All tests
 	@mkdir -p .freshness
 	$(PYTEST)
+
+browser: $(READY) ## Chromium and its driver for the tests of the web console, where there are none
+	@.ci/browser
 
 FAULTS ?=
 MLM_AWAY_S ?= 300
@@ -80,6 +83,10 @@ SCALE ?= 1
 LONG ?= 0
 bench: $(READY) ## Ours, the peers and the limits in turn, into docs/performance.md; ONLY="receive …" for some
 	SCALE=$(SCALE) LONG=$(LONG) $(BIN)/python -m benchmarks $(if $(filter 1,$(SCALE)),--write) --rounds $(ROUNDS) $(ONLY)
+
+docs: $(READY) ## The documents as a site, in .freshness/site; not 0 if a link leads nowhere
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo ".freshness/site/index.html"
 
 clean: ## Remove what the targets made, but for .venv
 	rm -rf .freshness .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build *.egg-info

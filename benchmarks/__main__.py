@@ -10,7 +10,7 @@ import traceback
 
 from console.processes import ended_by_signals
 
-from . import report
+from . import quarter, report
 from .groups import GROUPS
 from .table import Measured
 
@@ -22,7 +22,7 @@ def main() -> int:
     options = _options()
     run, began = report.run_here(options.rounds), time.monotonic()
     measured: dict[str, Measured] = {}
-    with ended_by_signals() as ended:
+    with ended_by_signals() as ended, quarter.kept():
         for name in options.groups or GROUPS:
             _say(f"{name} …")
             try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol, cast
 
-from . import burst, calls, latency, memory, receive, senders, slices, volume
+from . import burst, calls, console, latency, memory, receive, senders, slices, volume
 from .table import Measured
 
 
@@ -22,6 +22,6 @@ class Group(Protocol):
         """Measure."""
 
 
-_ALL = cast(tuple[Group, ...], (receive, senders, latency, calls, burst, slices, volume, memory))
+_ALL = cast(tuple[Group, ...], (receive, senders, latency, calls, burst, slices, console, volume, memory))
 
 GROUPS: dict[str, Group] = {group.NAME: group for group in _ALL}

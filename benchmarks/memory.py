@@ -51,12 +51,12 @@ def _receiver(here: Ground, seen: Seen, say: Callable[[str], None]) -> str:
     with ours.receiver() as port:
         bodies = _bodies()
         _post(port, bodies, FIRST // BATCH)
-        first = resident_mb(ours.pid)
+        first = max(resident_mb(pid) for pid in ours.pids)
         say(f"receiver: {first:.1f} MB after {FIRST:,} entries")
         began = time.monotonic()
         _post(port, bodies, (ENTRIES - FIRST) // BATCH)
         took_s = time.monotonic() - began
-        last = resident_mb(ours.pid)
+        last = max(resident_mb(pid) for pid in ours.pids)
     ours.check(ENTRIES)
     return seen.add(receiver_first=first, receiver_last=last, entries_a_s=(ENTRIES - FIRST) / took_s)
 

@@ -19,23 +19,25 @@ from receiver.webhook import PATH
 from . import files
 from .ground import Ground, execute, settle
 from .load import request
-from .processes import listens, running
+from .processes import running, says
 from .stage import free_port
 
 TOKEN = "benchmark"
 HEADERS = {"authorization": f"Bearer {TOKEN}"}
+
+#: As many as it takes to use the machine: one uses no more than a core.
+RECEIVERS = os.cpu_count() or 1
 
 #: How many more of one kind than of the other there may be: what the last batches under way make uneven.
 UNEVEN = 50 * 64
 
 
 class Ours:
-    """The product's receiver and its database. `pid` is its process, while it runs."""
-
-    pid: int
+    """The product's receivers, one a core at one port, and their database. `pids`: their processes, while they run."""
 
     def __init__(self, here: Ground, known: int, name: str = "ours") -> None:
         self.here, self.known = here, known
+        self.pids: list[int] = []
         self.file = here.directory / f"{name}.requests"
         self.url = here.database(name)
         upgrade(self.url)
@@ -59,12 +61,18 @@ class Ours:
 
     @contextmanager
     def receiver(self) -> Iterator[int]:
-        """The receiver, for as long as the block runs; its port. Files are fresh, receipts and bells none."""
+        """The receivers, for as long as the block runs; their port. Files are fresh, receipts and bells none."""
         self.make_fresh()
         port = free_port()
         environment = {**self.environment, "PORT": str(port)}
-        argv = [sys.executable, "-m", "console", "receiver"]
-        with running(argv, self.here.directory / "receiver.log", environment, listens(port, "/readyz")) as self.pid:
+        argv = [sys.executable, "-m", "console", "receiver", "--share-port"]
+        with ExitStack() as stack:
+            for number in range(RECEIVERS):
+                log = self.here.directory / f"receiver-{number}.log"
+                log.unlink(missing_ok=True)
+                up = stack.enter_context(running(argv, log, environment, says(log, "Application startup complete")))
+                self.pids.append(up)
+            stack.callback(self.pids.clear)
             yield port
 
     def make_fresh(self) -> None:

@@ -72,6 +72,11 @@ def listens(port: int, path: str | None = None) -> Callable[[], bool]:
     return look
 
 
+def says(log: Path, words: str) -> Callable[[], bool]:
+    """Whether these words stand in a log."""
+    return lambda: log.exists() and words in log.read_text(errors="replace")
+
+
 def tail(log: Path) -> str:
     """The last lines of a log, as one."""
     return " / ".join(log.read_text(errors="replace").splitlines()[-8:]) if log.exists() else "it said nothing"

@@ -12,14 +12,12 @@ from __future__ import annotations
 
 import datetime as dt
 import statistics
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import psycopg
-import redis
 import sqlalchemy as sa
 
 from freshness.ledger import pruning, receipts
@@ -27,72 +25,31 @@ from freshness.ledger.receipts import Filter
 from freshness.ledger.weeks import Week
 from jobs.house import make_engine
 
-from . import files, filling, ground
+from . import ground, quarter
 from .ground import execute, settle
-from .load import Outcome, send
 from .parties import Ours
-from .scale import scaled
+from .quarter import BATCH, BUSY, CONNECTIONS, FILES, MOST_ONES_A_S, OPEN_S, RECEIPTS, WARM_S, Full, take
 from .seen import Seen
 from .table import Figure, Mark, Measured, Row, Series
 
 NAME = "volume"
 
-FILES, RECEIPTS = scaled(1_000_000, 1_000), scaled(10_000_000, 10_000)
-#: Files that changes are told of, in both databases.
-BUSY = min(20_000, FILES)
-BATCH, CONNECTIONS, OPEN_CONNECTIONS = 50, 32, 128
-WARM_S, SECONDS, OPEN_S = 1.0, 4.0, 8.0
 #: More than is answered.
-MOST_BATCHES_A_S, MOST_ONES_A_S = 1_800, 12_000
+MOST_BATCHES_A_S = 1_800
 
-# What was stale is served again, without a look at all the rest.
-_FRESH_AGAIN = """
-WITH stale AS MATERIALIZED (SELECT id, ordered FROM file_freshness WHERE served < ordered),
-served AS (UPDATE file_concerns c SET served = s.ordered, landed = s.ordered FROM stale s WHERE c.file_id = s.id)
-UPDATE file_freshness f SET served = s.ordered, wanted = %(held)s FROM stale s WHERE f.id = s.id
-"""
-_NOW = "SELECT mlm_now()"
-_RECEIVED = """
-SELECT outcome, reason, count(*) FROM mlm_webhook_receipts WHERE received_at >= %(since)s GROUP BY 1, 2
-"""
-_ORDERED = "SELECT count(*) FROM refresh_orders WHERE placed_at >= %(since)s"
 _SIZE = "SELECT pg_database_size(current_database())"
 _LEFT = "SELECT count(*) FROM mlm_webhook_receipts WHERE received_at < %(before)s"
 _DELETE = "DELETE FROM mlm_webhook_receipts WHERE received_at >= %(begins)s AND received_at < %(ends)s"
 
 
-class Full(Ours):
-    """The product's receiver on a database that has been in use for a quarter."""
-
-    weeks: Sequence[Week]
-    filled_s: float
-
-    def fill(self) -> None:
-        """Files, and weeks of receipts."""
-        self.filled_s, self.weeks = filling.fill(self.url, FILES, RECEIPTS)
-
-    def make_fresh(self) -> None:
-        """Bring the files back to where a round begins; receipts and orders stay."""
-        execute(self.url, _FRESH_AGAIN, held=files.HELD)
-        with redis.Redis.from_url(self.here.servers.redis_url) as client:
-            client.flushall()
-        settle(self.url)
-        self.since = execute(self.url, _NOW)[0][0]
-
-    def received(self) -> tuple[list[tuple[Any, ...]], int]:
-        """Since the round began."""
-        return execute(self.url, _RECEIVED, since=self.since), execute(self.url, _ORDERED, since=self.since)[0][0]
-
-
 def run(rounds: int, say: Callable[[str], None]) -> Measured:
     """Rates full and empty in turn; then, some weeks a round, DELETE and prune."""
     seen = Seen()
-    with ground.ground() as here, _engine() as engines:
+    with quarter.used_up(say) as full, _engine() as engines:
+        here = full.here
         empty = Ours(here, BUSY, "empty")
-        say(f"filling: {FILES:,} files, {RECEIPTS:,} receipts …")
-        full = Full(here, BUSY, "full")
         size = execute(full.url, _SIZE)[0][0]
-        say(f"filled in {full.filled_s:.0f} s: {size / 1e9:.1f} GB")
+        say(f"{size / 1e9:.1f} GB")
         engine = engines(full.url)
         for number in range(rounds):
             say(f"round {number + 1} of {rounds}: {_rates(empty, full, seen)}")
@@ -104,36 +61,13 @@ def run(rounds: int, say: Callable[[str], None]) -> Measured:
 
 
 def _rates(empty: Ours, full: Full, seen: Seen) -> str:
-    told = [seen.add(empty=_take(empty, BATCH, MOST_BATCHES_A_S).per_s * BATCH)]
-    told.append(seen.add(full=_take(full, BATCH, MOST_BATCHES_A_S).per_s * BATCH))
+    told = [seen.add(empty=take(empty, BATCH, MOST_BATCHES_A_S).per_s * BATCH)]
+    told.append(seen.add(full=take(full, BATCH, MOST_BATCHES_A_S).per_s * BATCH))
     full.known = FILES
-    told.append(seen.add(spread=_take(full, BATCH, MOST_BATCHES_A_S).per_s * BATCH))
+    told.append(seen.add(spread=take(full, BATCH, MOST_BATCHES_A_S).per_s * BATCH))
     full.known = BUSY
-    told.append(seen.add(one=_take(full, 1, MOST_ONES_A_S).per_s))
+    told.append(seen.add(one=take(full, 1, MOST_ONES_A_S).per_s))
     return ", ".join(told)
-
-
-def _take(ours: Ours, batch: int, most_a_s: float) -> Outcome:
-    """What the receiver makes of this load, closed loop, its receipts counted."""
-    requests = int(most_a_s * (WARM_S + SECONDS))
-    with ours.receiver() as port:
-        load = ours.requests(port, batch, requests)
-        outcome = send(load, port, ours.file, connections=CONNECTIONS, seconds=SECONDS, warm_s=WARM_S)
-    ours.check(outcome.answered * batch)
-    return outcome
-
-
-def _paced(full: Full, rate: float, meanwhile: Callable[[], None] = lambda: None) -> Outcome:
-    """The receiver under entries that come singly at this rate, while something else is done."""
-    load_s = WARM_S + OPEN_S
-    with full.receiver() as port:
-        aside = threading.Thread(target=meanwhile)
-        aside.start()
-        load = full.requests(port, 1, int(rate * (load_s + 1)))
-        outcome = send(load, port, full.file, connections=OPEN_CONNECTIONS, seconds=OPEN_S, warm_s=WARM_S, rate=rate)
-        aside.join()
-    full.check(outcome.answered)
-    return outcome
 
 
 class _Over(Exception):
@@ -143,8 +77,8 @@ class _Over(Exception):
 def _prune(full: Full, engine: sa.Engine, weeks: Sequence[Week], rate: float, seen: Seen) -> str:
     """The rate without, and with a prune of the older half; DELETE of the other, rolled back, and its prune."""
     older, newer = weeks[: len(weeks) // 2], weeks[len(weeks) // 2 :]
-    alone = _paced(full, rate)
-    pruned = _paced(full, rate, lambda: _prune_meanwhile(engine, older[-1].ends))
+    alone = full.paced(rate)
+    pruned = full.paced(rate, lambda _: _prune_meanwhile(engine, older[-1].ends))
     settle(full.url)
     deleted_s, rows = _delete(full.url, newer[0].begins, newer[-1].ends)
     settle(full.url)

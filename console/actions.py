@@ -28,9 +28,10 @@ WHERE id < coalesce(%(before)s::bigint, 9223372036854775807) AND (%(who)s::text 
 ORDER BY id DESC LIMIT %(limit)s
 """  # noqa: S608 - column names of ours
 
-_RUNNING = f"""
+_UNDER_WAY = f"""
 SELECT {_COLUMNS} FROM (SELECT * FROM console_actions ORDER BY id DESC LIMIT 200) newest
-WHERE what = 'redrive' AND (result IS NULL OR moved_at > mlm_now() - interval '10 minutes') ORDER BY id DESC LIMIT 5
+WHERE what IN ('redrive', 'replay of many')
+  AND (result IS NULL OR moved_at > mlm_now() - interval '10 minutes') ORDER BY id DESC LIMIT 5
 """  # noqa: S608
 
 
@@ -39,6 +40,7 @@ class What(StrEnum):
 
     REFRESH = "refresh"
     REPLAY = "replay"
+    REPLAY_MANY = "replay of many"
     REDRIVE = "redrive"
     EXPORT = "export"
     SIGN_IN = "sign in"
@@ -85,6 +87,6 @@ def listed(conn: Connection, *, before: int | None = None, who: str | None = Non
     return [Action(*row) for row in conn.exec_driver_sql(_LIST, {"before": before, "who": who, "limit": limit})]
 
 
-def redrives(conn: Connection) -> list[Action]:
-    """The redrives that are under way, or ended within the last minutes."""
-    return [Action(*row) for row in conn.exec_driver_sql(_RUNNING)]
+def under_way(conn: Connection) -> list[Action]:
+    """Redrives and replays of many that are under way, or have ended within the last minutes."""
+    return [Action(*row) for row in conn.exec_driver_sql(_UNDER_WAY)]

@@ -68,7 +68,8 @@ class Laptop:
 
 @contextmanager
 def running(environ: Mapping[str, str], out: TextIO, *, any_port: bool = False) -> Iterator[Laptop]:
-    """Run everything. `out` gets the processes' lines; `any_port` lets the receiver listen at a free port, not PORT.
+    """Run everything. `out` gets the processes' lines; `any_port`, or PORT=0, lets receiver and
+    sandbox listen at whichever ports are free: of two houses that start at once, none wishes for the other's.
 
     Raises:
         SettingError: a setting is wrong, or one is missing that cannot be made up.
@@ -80,13 +81,14 @@ def running(environ: Mapping[str, str], out: TextIO, *, any_port: bool = False) 
     if not with_sandbox:
         given.need(*MLM)
     made_up = _made_up(given, environ, with_sandbox)
-    if any_port or given.port == 0:
+    any_port = any_port or given.port == 0
+    if any_port:
         given = replace(given, port=_free_port(given.host))
     _bind(given.host, given.port).close()
     with embedded(durable=False, database_url=given.database_url, redis_url=given.redis_url) as servers:
         upgrade(servers.database_url)
         log.configure("up")
-        sandbox_port = _free_port("127.0.0.1", SANDBOX_PORT if not any_port else 0)
+        sandbox_port = _free_port("127.0.0.1", 0 if any_port else SANDBOX_PORT)
         sandbox_url = f"http://127.0.0.1:{sandbox_port}" if with_sandbox else None
         if servers.postgresql:
             made_up["DATABASE_URL"] = servers.database_url

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -26,13 +27,19 @@ def replay(
     force: bool = False,
     dry_run: bool = False,
     page: int = PAGE,
+    rate: float | None = None,
 ) -> Iterator[Replayed]:
-    """What becomes of each entry, page by page, in the order of these receipts; rings after each page.
+    """What becomes of each entry, page by page, in the order of these receipts, at most `rate` of them a second; rings
+    after each page.
 
     `dry_run` decides each page and takes it back: a page is shown as if none before it had been replayed, and without
     the numbers that it would have got.
     """
+    page = page if rate is None else max(1, min(page, int(rate)))
+    began = time.monotonic()
     for start in range(0, len(old), page):
+        if rate is not None:
+            time.sleep(max(0.0, began + start / rate - time.monotonic()))
         with engine.connect() as conn, conn.begin() as transaction:
             done, rings = replays.replay(conn, rules, old[start : start + page], force=force)
             if dry_run:

@@ -68,6 +68,14 @@ ENTRIES = Counter(
     ("outcome",),
     tuple(outcome.value for outcome in Outcome),
 )
+SENDER_DELIVERIES = Counter(
+    "freshness_sender_deliveries",
+    "Deliveries to another sender's webhook, by the status they were answered with",
+    ("sender", "status"),
+)
+SENDER_ENTRIES = Counter(
+    "freshness_sender_receipts", "Entries of other senders that were decided, by outcome", ("sender", "outcome")
+)
 SLICES = Counter("freshness_slices", "Runs of slices that ended, by concern and how", ("concern", "outcome"))
 SERVED_S = Histogram(
     "freshness_served_seconds",
@@ -101,7 +109,7 @@ BACKSTOP_MISSED = Counter(
 BACKSTOP_FAILED = Counter("freshness_backstop_failed", "What a backstop could not look at", ("backstop",), BACKSTOPS)
 
 COUNTED: tuple[Counter | Histogram, ...] = (
-    DELIVERIES, ENTRIES, SLICES, SERVED_S, CALLS, CALL_S,
+    DELIVERIES, ENTRIES, SENDER_DELIVERIES, SENDER_ENTRIES, SLICES, SERVED_S, CALLS, CALL_S,
     BACKSTOP_LOOKED, BACKSTOP_ORDERED, BACKSTOP_HEALED, BACKSTOP_MISSED, BACKSTOP_FAILED,
 )  # fmt: skip
 

@@ -77,8 +77,15 @@ def _database_url(value: str) -> str:
     return value
 
 
+_BEHIND_SENTINELS = re.compile(r"rediss?\+sentinel://([^@/]*@)?[^@/,:]+(:\d+)?(,[^@/,:]+(:\d+)?)*/[^/\s]+(/\d+)?")
+
+
 def _redis_url(value: str) -> str:
-    _begins(value, "redis", "rediss", "unix")
+    _begins(value, "redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel")
+    if "+sentinel://" in value:
+        if not _BEHIND_SENTINELS.fullmatch(value):
+            raise ValueError("must be a URL such as redis+sentinel://:password@host:26379,host:26379/service/0")
+        return value
     try:
         parts = urlsplit(value)
         database = parts.path.strip("/") if parts.scheme != "unix" else ""
@@ -245,10 +252,17 @@ SETTINGS: tuple[Setting, ...] = (
         secret=True,
     ),
     Setting(
+        "DATABASE_PREPARES",
+        "1",
+        _flag,
+        "0: no statement is kept prepared, as PgBouncer before 1.21 wants it in transaction mode",
+    ),
+    Setting(
         "REDIS_URL",
         None,
         _redis_url,
-        "Redis 6.2 or newer, or Valkey; embedded under `freshness up`, else required",
+        "Redis 6.2 or newer, or Valkey; behind Sentinels `redis+sentinel://host:26379,host:26379/service/0`; "
+        "embedded under `freshness up`, else required",
         secret=True,
     ),
     Setting(
@@ -436,6 +450,7 @@ class Settings:
     """What the environment said, read once. Attribute names are the settings' own in lower case."""
 
     database_url: str | None = field(repr=False)
+    database_prepares: bool
     redis_url: str | None = field(repr=False)
     mlm_loan_service_url: str | None
     mlm_token_url: str | None

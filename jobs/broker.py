@@ -28,6 +28,7 @@ from redis.backoff import ExponentialWithJitterBackoff
 from redis.retry import Retry
 
 from .consumer import CHANNEL, Listener, WokenConsumer
+from .sentinels import sentinels_of
 
 NAMESPACE = "dramatiq"
 
@@ -82,13 +83,14 @@ def connect(redis_url: str, *, patient: bool = True) -> redis.Redis:
         PATIENT_RETRIES if patient else HASTY_RETRIES,
         supported_errors=(redis.ConnectionError,),
     )
-    return redis.Redis.from_url(
-        redis_url,
-        socket_timeout=PATIENT_TIMEOUT_S if patient else HASTY_TIMEOUT_S,
-        socket_connect_timeout=HASTY_TIMEOUT_S,
-        health_check_interval=HEALTH_CHECK_S,
-        retry=retry,
-    )
+    options: dict[str, Any] = {
+        "socket_timeout": PATIENT_TIMEOUT_S if patient else HASTY_TIMEOUT_S,
+        "socket_connect_timeout": HASTY_TIMEOUT_S,
+        "health_check_interval": HEALTH_CHECK_S,
+        "retry": retry,
+    }
+    sentinels = sentinels_of(redis_url)
+    return sentinels.primary(**options) if sentinels else redis.Redis.from_url(redis_url, **options)
 
 
 @dataclass(frozen=True, slots=True)

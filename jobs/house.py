@@ -60,6 +60,12 @@ GONE_WITHIN_20_S = {
     "tcp_user_timeout": 20_000,
 }
 
+#: The same of PostgreSQL's end: without them, what a host of ours that vanished had connected takes up its places for
+#: two hours, and a host that comes and goes all of them.
+GONE_WITHIN_20_S_THERE = (
+    "-c tcp_keepalives_idle=10 -c tcp_keepalives_interval=3 -c tcp_keepalives_count=3 -c tcp_user_timeout=20000"
+)
+
 #: The schedule asks this often whether a weekly job is due, and whether the poll list is.
 ASK_EVERY_S = 120.0
 ASK_FOR_POLL_EVERY_S = 10.0
@@ -87,7 +93,8 @@ class House:
     def engine(self) -> sa.Engine:
         """PostgreSQL. A pool as large as the process has threads, and no larger."""
         self.settings.need("DATABASE_URL")
-        return make_engine(self.settings.database_url or "", self.threads + 2, self.process)
+        settings = self.settings
+        return make_engine(settings.database_url or "", self.threads + 2, self.process, settings.database_prepares)
 
     @cached_property
     def names(self) -> Names:
@@ -304,8 +311,10 @@ class House:
         return self.settings.redis_url or ""
 
 
-def make_engine(database_url: str, pool_size: int, process: str) -> sa.Engine:
-    """An engine on psycopg 3, in UTC, with time limits, whose pool never waits long."""
+def make_engine(database_url: str, pool_size: int, process: str, prepares: bool = True) -> sa.Engine:
+    """An engine on psycopg 3, in UTC, with time limits, whose pool never waits long. `prepares`: what is run often is
+    kept prepared in its session."""
+    kept = {} if prepares else {"prepare_threshold": None}
     return sa.create_engine(
         sa.make_url(database_url).set(drivername="postgresql+psycopg"),
         pool_size=pool_size,
@@ -314,10 +323,11 @@ def make_engine(database_url: str, pool_size: int, process: str) -> sa.Engine:
         pool_pre_ping=True,
         hide_parameters=True,  # an error's text would quote the rows
         connect_args={
-            "options": DATABASE_OPTIONS,
+            "options": f"{DATABASE_OPTIONS} {GONE_WITHIN_20_S_THERE}",
             "application_name": f"mlm-freshness {process}",
             "connect_timeout": 5,
             **GONE_WITHIN_20_S,
+            **kept,
         },
     )
 

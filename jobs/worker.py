@@ -34,7 +34,7 @@ LOST_GRACE_S = 5.0
 
 
 class WorkerProcess:
-    """Runs the actors that a broker has by now, until it is told to stop.
+    """Runs the actors that a broker has by now, until it is told to stop. Of a kind that has no threads it runs none.
 
     `on_tick` is called each second in a thread of its own (the heartbeat, the refresh of places); what it raises is
     logged. `stop` is set when the process begins to stop: hand it to whatever waits. Of each queue no more is fetched
@@ -56,10 +56,11 @@ class WorkerProcess:
         self._grace_s = grace_s
         self._on_tick = on_tick
         bulk_broker = broker.twin()
-        self._workers = (
-            _worker(broker, {Queue.PROMPT}, prompt_threads),
-            _worker(bulk_broker, {Queue.LOAN_SYNC, Queue.LOAN_SYNC_ASSOC}, bulk_threads),
+        pools = (
+            (broker, {Queue.PROMPT}, prompt_threads),
+            (bulk_broker, {Queue.LOAN_SYNC, Queue.LOAN_SYNC_ASSOC}, bulk_threads),
         )
+        self._workers = [_worker(each, queues, threads) for each, queues, threads in pools if threads]
         self._listener = listener_for(broker.client, broker, bulk_broker)
         self._ticking = threading.Thread(target=self._tick, name="tick", daemon=True)
         self._ended = threading.Event()

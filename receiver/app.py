@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any
 
 import anyio.to_thread
 from redis.asyncio import Redis
@@ -20,6 +21,7 @@ from freshness.field_keys import FieldKeys
 from freshness.metrics import Tally
 from freshness.rules import Rules
 from freshness.settings import Settings
+from jobs.sentinels import sentinels_of
 from jobs.tracing import Traces
 
 from .desk import Desk
@@ -85,7 +87,7 @@ def make_app(
     metrics = Metrics(gate, engine, process, desk.tally, redis_url, spool)
     routes: list[BaseRoute] = [
         *Webhook(mlm, intake, settings.mlm_webhook_keys, refusals, desk).routes(),
-        *(route for sender in told for route in Sending(sender, taking, mlm, refusals).routes()),
+        *(route for sender in told for route in Sending(sender, taking, mlm, refusals, desk).routes()),
         *Portal(portal, desk).routes(),
         *Events(portal, desk, hub).routes(),
         *Health(engine, redis, spool).routes(),
@@ -141,5 +143,7 @@ def _redis(url: str | None) -> Redis | None:
     """A client that waits for messages without a limit, and leaves trying again to its caller."""
     if url is None:
         return None
-    client: Redis = Redis.from_url(url, socket_timeout=None, socket_connect_timeout=2, retry=Retry(NoBackoff(), 0))
+    options: dict[str, Any] = {"socket_timeout": None, "socket_connect_timeout": 2, "retry": Retry(NoBackoff(), 0)}
+    sentinels = sentinels_of(url)
+    client: Redis = sentinels.primary_async(**options) if sentinels else Redis.from_url(url, **options)
     return client

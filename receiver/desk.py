@@ -12,7 +12,8 @@ from starlette.concurrency import run_in_threadpool
 
 from freshness.bell import Bell, Ring
 from freshness.ledger.batches import Decided
-from freshness.metrics import ENTRIES, Tally
+from freshness.ledger.sendings import Received
+from freshness.metrics import ENTRIES, SENDER_ENTRIES, Tally
 from freshness.rules import Rules
 from jobs.tracing import Traces
 
@@ -58,6 +59,12 @@ class Desk:
         for outcome, number in Counter(decided.outcomes).items():
             self.tally.count(ENTRIES, outcome.value, by=number)
         return decided
+
+    def count_received(self, received: Received) -> None:
+        """Likewise what other senders' entries became."""
+        each = zip(received.senders, received.landings, strict=True)
+        for (sender, landing), number in Counter(each).items():
+            self.tally.count(SENDER_ENTRIES, sender, landing.value, by=number)
 
 
 async def in_thread(work: Callable[[], T]) -> T:

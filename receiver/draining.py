@@ -25,11 +25,13 @@ import structlog
 from sqlalchemy import Connection
 from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
-from freshness.ledger.batches import Decided, Entry, receive
+from freshness.ledger.batches import Entry, receive
+from freshness.ledger.sendings import Received
 from jobs.tracing import names_of
 
 from .desk import Desk, in_thread
 from .errors import NoReception, TornBatch
+from .intake import Settled
 from .problems import is_read_only
 from .reception import Reception
 from .spool import SealedBody, Spool
@@ -131,7 +133,9 @@ class Drain:
         """Decide batches in one transaction, and remove them; alone, if one of them cannot be decided."""
         try:
             with self._desk.traces.batch(()) as traced:
-                decided = self._desk.count(self._decide_all(batches))
+                drained = self._decide_all(batches)
+                decided = self._desk.count(drained.decided)
+                self._desk.count_received(drained.received)
                 traced.ordered(decided.orders, decided.placed)
         except Exception as error:
             if not _is_the_batchs_own(error):
@@ -145,23 +149,22 @@ class Drain:
             log.info("spool.decided", batches=len(batches), orders=names_of(decided.orders))
             self._spool.remove(batch.path for batch in batches)
 
-    def _decide_all(self, batches: Sequence[_Batch]) -> Decided:
+    def _decide_all(self, batches: Sequence[_Batch]) -> Settled:
         """MLM's and the other senders' in one transaction: they have no subject in common, and so no order."""
         entries = [entry for batch in batches if isinstance(batch.entries, list) for entry in batch.entries]
         bodies = [batch.entries for batch in batches if isinstance(batch.entries, SealedBody)]
 
-        def step(conn: Connection) -> Decided:
-            if bodies:
-                self._receive(conn, bodies)
-            return receive(conn, self._desk.rules, entries)
+        def step(conn: Connection) -> Settled:
+            received = self._receive(conn, bodies) if bodies else Received()
+            return Settled((), receive(conn, self._desk.rules, entries), received)
 
         return self._desk.order(step)
 
-    def _receive(self, conn: Connection, bodies: Sequence[SealedBody]) -> None:
+    def _receive(self, conn: Connection, bodies: Sequence[SealedBody]) -> Received:
         if self._reception is None:
             raise NoReception
         reopened = [self._reception.reopened(each.sender, each.sealed, each.received_at) for each in bodies]
-        self._reception.receive(conn, reopened)
+        return self._reception.receive(conn, reopened)
 
 
 def _is_the_batchs_own(error: Exception) -> bool:

@@ -27,6 +27,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from freshness.bell import Ring
 from freshness.ledger.batches import Decided, Entry, counts, receive
+from freshness.ledger.sendings import Received
 from jobs.tracing import names_of
 
 from .desk import Desk, in_thread
@@ -41,6 +42,10 @@ ENTRIES_AT_ONCE = 500
 #: Transactions at once, the second once more than so many entries wait: for fewer, a transaction of their own costs
 #: more than to wait for the one at work; and more than two only wait for the interpreter (measured).
 LANES, FEW_ENTRIES = 2, 10
+
+#: What has just arrived takes some turns of the event loop to get here. To begin before, with the first of many that
+#: were answered together, made every other transaction one of a single delivery (measured).
+QUIET_TURNS = 4
 
 #: If nothing has begun or ended for so long, all lanes are held up, and another opens, up to so many.
 PATIENCE_S, MOST_LANES = 0.1, 8
@@ -73,10 +78,11 @@ class _Delivery(Generic[D]):
 
 @dataclass(frozen=True)
 class Settled:
-    """What each delivery of a transaction is told, and, if it was MLM's, what its entries became."""
+    """What each delivery of a transaction is told, and what the entries became: MLM's, or other senders'."""
 
     counts: Sequence[dict[str, int]]
     decided: Decided = field(default_factory=lambda: Decided((), ()))
+    received: Received = field(default_factory=Received)
 
     @property
     def rings(self) -> Sequence[Ring]:
@@ -148,9 +154,19 @@ class Shared(ABC, Generic[D]):
         """One lane: transaction after transaction, until nobody waits. What comes from then on opens another."""
         try:
             while self._waiting:
-                await self._settle(self._next_group())
+                await self._gather()
+                if self._waiting:
+                    await self._settle(self._next_group())
         finally:
             self._open -= 1
+
+    async def _gather(self) -> None:
+        """Let those in that are at the door: turns of the loop until some bring nobody. It waits for nothing."""
+        here, turns = len(self._waiting), 0
+        while turns < QUIET_TURNS:
+            await asyncio.sleep(0)
+            turns = turns + 1 if len(self._waiting) <= here else 0
+            here = len(self._waiting)
 
     async def _settle(self, group: Sequence[_Delivery[D]]) -> None:
         """One transaction, and its answers."""
@@ -203,6 +219,7 @@ class Shared(ABC, Generic[D]):
         with self._desk.traces.batch([each.span for each in group]) as batch:
             settled = self._desk.order(step)
             decided = self._desk.count(settled.decided)
+            self._desk.count_received(settled.received)
             batch.ordered(decided.orders, decided.placed)
         told = summed(settled.counts)
         log.info("webhook.taken", deliveries=len(group), **told, orders=names_of(decided.orders))

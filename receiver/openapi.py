@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from freshness.ledger.status import FileStatus
 from freshness.settings import WebhookKeys
 
 from . import events, portal, webhook
@@ -19,6 +20,7 @@ _REF = {
     "required": True,
     "description": "`sLRefNm`, MLM's reference number",
     "schema": {"type": "string", "minLength": 1, "maxLength": 100},
+    "example": "R000123",
 }
 _ID = {
     "name": "id",
@@ -26,6 +28,7 @@ _ID = {
     "required": True,
     "description": "What registering the own write answered",
     "schema": {"type": "integer", "minimum": 1},
+    "example": 1,
 }
 _PROBLEM = {
     "type": "object",
@@ -40,6 +43,7 @@ _PROBLEM = {
         "position": {"type": ["integer", "null"], "description": "400 and 422: the byte at which the fault lies"},
     },
 }
+_TEXTS = {name: {"type": "string", "description": "Unless by HTTP Basic"} for name in ("client_id", "client_secret")}
 _WHAT = {
     400: "The body is not JSON",
     401: "No token, or a wrong one",
@@ -50,6 +54,13 @@ _WHAT = {
     429: "Too many requests of this address were refused, and so is this; come again after `Retry-After` seconds",
     503: "PostgreSQL is away; try again after `Retry-After` seconds",
 }
+_RETRY_AFTER = {"Retry-After": {"required": True, "schema": {"type": "string", "pattern": "^[0-9]+$"}}}
+_HEADERS = {
+    401: {"WWW-Authenticate": {"required": True, "schema": {"type": "string"}}},
+    429: _RETRY_AFTER,
+    503: _RETRY_AFTER,
+}
+_FILE_STATUS = {"$ref": "#/components/schemas/FileStatus"}
 _EXITED = {
     "type": "object",
     "required": ["outcome"],
@@ -57,9 +68,16 @@ _EXITED = {
 }
 
 
+_SPOOLED = {
+    "type": "object",
+    "required": ["received", "spooled"],
+    "properties": {name: {"type": "integer", "minimum": 0} for name in ("received", "spooled")},
+}
+
+
 def document(senders: Sequence[Sender] = ()) -> dict[str, Any]:
     """The whole document. Bodies are described by the very types that read them, those of `senders` by their guides."""
-    forms = (portal.Registration, portal.Exit, portal.CaptureMark, portal.SeedMark, portal.Nothing)
+    forms = (portal.Registration, portal.Exit, portal.CaptureMark, portal.SeedMark, portal.Nothing, FileStatus)
     _, schemas = msgspec.json.schema_components(forms, ref_template="#/components/schemas/{name}")
     return {
         "openapi": "3.1.0",
@@ -105,22 +123,25 @@ def _webhook() -> dict[str, Any]:
         "required": list(counts),
         "properties": {name: {"type": "integer", "minimum": 0} for name in counts},
     }
-    spooled = {
-        "type": "object",
-        "required": ["received", "spooled"],
-        "properties": {name: {"type": "integer", "minimum": 0} for name in ("received", "spooled")},
-    }
     body = {"anyOf": [{"type": "array", "items": entry}, entries, entry, wrapped]}
     post = _operation(
         "Changes in MLM, in a batch; answered after the commit",
         {
             200: ("Every entry has its receipt", answer),
-            202: ("PostgreSQL is away; the batch is on disk (SPOOL_DIR) and is decided once it is back", spooled),
+            202: ("PostgreSQL is away; the batch is on disk (SPOOL_DIR) and is decided once it is back", _SPOOLED),
         },
         refused=(400, 401, 403, 404, 413, 422, 503),
         security="mlm",
         body=body,
     )
+    post["requestBody"]["content"]["application/json"]["example"] = [
+        {
+            keys.event: "Modified",
+            keys.number: "2026110096",
+            keys.reference: "R000123",
+            keys.values: {STAMP_KEY: "2026-11-20T13:04:05.123"},
+        }
+    ]
     return {webhook.PATH: {"post": post}}
 
 
@@ -135,15 +156,21 @@ def _senders(senders: Sequence[Sender]) -> dict[str, Any]:
     for sender in senders:
         post = _operation(
             f"What {sender.name} sends; answered after the commit (docs/senders.md says how it proves itself)",
-            {200: ("Every entry has its receipt", answer)},
+            {
+                200: ("Every entry has its receipt", {"anyOf": [answer, _SPOOLED]}),
+                202: ("PostgreSQL is away; the body is on disk (SPOOL_DIR), and is decided once it is back", _SPOOLED),
+            },
             refused=(400, 401, 404, 413, 422, 503),
             body={"type": ["object", "array"], "description": "As its sender's guide has it, or a list of such"},
         )
         paths[sender.path] = {"post": post}
         for route in sender.routes:
             token = {"type": "object", "required": ["access_token", "token_type", "expires_in"]}
-            said = {200: ("Issued", token), 400: ("Another grant", {"type": "object"})}
-            paths[route.path] = {"post": _operation("An access token (RFC 6749, 4.4)", said, refused=(404, 413))}
+            error = {"type": "object", "required": ["error"], "properties": {"error": {"type": "string"}}}
+            said = {200: ("Issued", token), 400: ("Another grant", error), 401: ("Another client", error)}
+            form = {"grant_type": {"const": "client_credentials"}, **_TEXTS}
+            operation = _operation("An access token (RFC 6749, 4.4)", said, refused=(404, 413), form=form)
+            paths[route.path] = {"post": operation}
     return paths
 
 
@@ -156,7 +183,7 @@ def _files() -> dict[str, Any]:
         ("post", "/mlm/capture-mark", "After a write, short form", {202: ("Taken", _EXITED)}, portal.CaptureMark),
         ("post", "/mlm/seed-mark", "After creating it in MLM", {202: ("Taken", _EXITED)}, portal.SeedMark),
         ("post", "/mlm/refresh", "Read it again", {202: ("Ordered", order)}, portal.Nothing),
-        ("get", "/freshness", "How fresh it is", {200: ("As it stands", {"type": "object"})}, None),
+        ("get", "/freshness", "How fresh it is", {200: ("As it stands", _FILE_STATUS)}, None),
     )
     paths: dict[str, Any] = {}
     for plural, kind in portal.KINDS.items():
@@ -220,9 +247,9 @@ def _operation(
     *,
     security: str | None = None,
     body: dict[str, Any] | None = None,
+    form: dict[str, Any] | None = None,
     media_type: str = "application/json",
 ) -> dict[str, Any]:
-    problem = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
     if 401 in refused:  # whoever is refused may be refused too often
         refused = (*refused, 429)
     operation: dict[str, Any] = {
@@ -230,12 +257,22 @@ def _operation(
         "security": [{security: []}] if security else [],
         "responses": {
             **{str(code): _answer(what, schema, media_type) for code, (what, schema) in answers.items()},
-            **{str(code): {"description": _WHAT[code], "content": problem} for code in refused},
+            **{str(code): _refusal(code) for code in refused},
         },
     }
     if body is not None:
         operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": body}}}
+    if form is not None:
+        fields = {"type": "object", "required": ["grant_type"], "properties": form}
+        content = {"application/x-www-form-urlencoded": {"schema": fields}}
+        operation["requestBody"] = {"required": True, "content": content}
     return operation
+
+
+def _refusal(code: int) -> dict[str, Any]:
+    problem = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    headers = {"headers": _HEADERS[code]} if code in _HEADERS else {}
+    return {"description": _WHAT[code], "content": problem, **headers}
 
 
 def _answer(what: str, schema: Any, media_type: str) -> dict[str, Any]:

@@ -17,13 +17,15 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import Connection
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from freshness.ledger.deliveries import Refusal
 from freshness.ledger.sendings import Delivery, counts
+from freshness.metrics import SENDER_DELIVERIES
+from jobs.tracing import Told
 
 from .bodies import LARGEST_DELIVERY, announced_length, read
 from .desk import Desk, in_thread
@@ -31,7 +33,7 @@ from .doors import Door
 from .errors import BodyFault, NotJson, TooMuch
 from .intake import Settled, Shared, apportioned
 from .outline import outline
-from .problems import Problem, proved
+from .problems import Problem, problem_of, proved
 from .reception import Reception
 from .refusals import Refusals
 from .senders.proofs import Knock, Proof
@@ -64,8 +66,8 @@ class SendersIntake(Shared[Opened]):
 
     def decide(self, conn: Connection, group: Sequence[Opened]) -> Settled:
         """Decide deliveries as if they came one after the other."""
-        landings = self.reception.receive(conn, [each.delivery for each in group]).landings
-        return Settled(apportioned(landings, map(self.count, group), counts))
+        received = self.reception.receive(conn, [each.delivery for each in group])
+        return Settled(apportioned(received.landings, map(self.count, group), counts), received=received)
 
     def leave(self, spool: Spool, said: Opened, received_at: dt.datetime) -> HTTPStatus:
         """Leave the body in the spool, sealed."""
@@ -77,8 +79,11 @@ class SendersIntake(Shared[Opened]):
 class Sending:
     """The route of one sender."""
 
-    def __init__(self, sender: Sender, intake: SendersIntake | None, door: Door, refusals: Refusals) -> None:
+    def __init__(
+        self, sender: Sender, intake: SendersIntake | None, door: Door, refusals: Refusals, desk: Desk
+    ) -> None:
         self._sender = sender
+        self._desk = desk
         self._intake = intake
         self._door = door
         self._refusals = refusals
@@ -95,8 +100,20 @@ class Sending:
             Problem: as the module says; 503 by the database's own errors.
             Unspoolable: 503 too: PostgreSQL is away, and the disk fails.
         """
-        response = await self._take(Request(scope, receive))
+        with self._desk.traces.delivery() as delivery:
+            try:
+                response = await self._take(Request(scope, receive))
+            except ClientDisconnect:
+                raise
+            except Exception as error:
+                self._answered(problem_of(error).status, delivery)
+                raise
+            self._answered(response.status_code, delivery)
         await response(scope, receive, send)
+
+    def _answered(self, status: int, delivery: Told) -> None:
+        self._desk.tally.count(SENDER_DELIVERIES, self._sender.name, str(status))
+        delivery.note(sender=self._sender.name, **{"http.response.status_code": status})
 
     async def _take(self, request: Request) -> Response:
         at = dt.datetime.now(dt.UTC)

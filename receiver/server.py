@@ -62,13 +62,15 @@ class Server(uvicorn.Server):
         self._captured_signals.clear()  # uvicorn would raise them again: a stop that was asked for is no failure
 
 
-def serve(app: App, host: str, port: int, grace_s: int = 20) -> None:
+def serve(app: App, host: str, port: int, grace_s: int = 20, share_port: bool = False) -> None:
     """Serve until SIGTERM or SIGINT, and return. Requests under way then have `grace_s` seconds.
+
+    With `share_port` others that do so may listen at the same address; the kernel deals connections out among them.
 
     Raises:
         OSError: the address cannot be listened at.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.create_server((host, port), family=family, backlog=2048) as listener:
+    with socket.create_server((host, port), family=family, backlog=2048, reuse_port=share_port) as listener:
         log.info("receiver.listening", host=host, port=listener.getsockname()[1])
         Server(app, host, port, grace_s).run([listener])

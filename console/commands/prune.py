@@ -21,7 +21,8 @@ def command(older_than: dt.timedelta, as_json: bool) -> None:
     """Drop webhook receipts that are older than this, and the trails beside them: runs, orders, own writes, refusals.
 
     A receipt whose order is not served stays, however old. Whole weeks go at once; one that is in use at the moment, or
-    has very many unserved receipts, stays and is named. The scheduler does this weekly, at 90 days and whole weeks.
+    has very many unserved receipts, stays and is named. Who did what in the web console stays for 400 days. The
+    scheduler does this weekly, at 90 days and whole weeks.
     """
     house = open_house("DATABASE_URL")
     pruned = pruning.prune(house.engine.begin, older_than)

@@ -31,10 +31,12 @@ THREADS_END_WITHIN_S = 0.5
 @click.option("--host", help="Address to listen on; HOST by default.")
 @click.option("--port", type=click.IntRange(0, 65_535), help="PORT by default.")
 @click.option("--grace", type=click.FloatRange(0, 600), default=20, show_default=True, help="Seconds to end in.")
-def command(host: str | None, port: int | None, grace: float) -> None:
+@click.option("--share-port", is_flag=True, help="Let other receivers that say so listen at this address too.")
+def command(host: str | None, port: int | None, grace: float, share_port: bool) -> None:
     """Take MLM's webhook, portal calls and event streams over HTTP, until SIGTERM, and show the web console.
 
-    More load: more of these, on one PostgreSQL and one Redis.
+    More load: more of these, on one PostgreSQL and one Redis. One uses no more than one core; with --share-port several
+    serve one address, and a new one can begin before an old one ends.
     """
     settings = load(os.environ)
     settings.need("DATABASE_URL", "REDIS_URL")
@@ -55,7 +57,7 @@ def command(host: str | None, port: int | None, grace: float) -> None:
     )
     gc.freeze()  # what is made by now stays: to look through it for garbage held deliveries up for 50 ms (measured)
     try:
-        serve(app, settings.host, settings.port, grace_s=round(grace))
+        serve(app, settings.host, settings.port, grace_s=round(grace), share_port=share_port)
     except OSError as error:
         raise CannotListen(settings.host, settings.port, error) from None
     house.traces.end()

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+from dataclasses import replace
+from pathlib import Path
 
 import click
 
+from console.alive import ALIVE, beating
 from freshness.settings import load
 from jobs import log
 from jobs.house import House
@@ -14,7 +17,8 @@ from jobs.schedule import make_schedule
 
 
 @click.command()
-def command() -> None:
+@ALIVE
+def command(alive: Path | None) -> None:
     """Sweep every 2 seconds for what is due, confirm what is quiet, prune weekly, until SIGTERM.
 
     One is enough; a second one does no harm.
@@ -23,7 +27,9 @@ def command() -> None:
     settings.need("DATABASE_URL", "REDIS_URL")
     log.configure("scheduler")
     house = House(settings, "scheduler", threads=4)
-    schedule = make_schedule(house.ticks())
+    ticks = house.ticks()
+    ticks["beat"] = replace(ticks["beat"], call=beating(alive, ticks["beat"].call))
+    schedule = make_schedule(ticks)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: house.stopping.set())
     schedule.start()

@@ -31,4 +31,4 @@ class Acted:
         number = int(before) if before else None
         found = await self._kit.read(lambda conn: actions.listed(conn, before=number, who=who, limit=PAGE + 1))
         more = found[PAGE - 1].id if len(found) > PAGE else None
-        return self._kit.page(request, "actions.html", visitor, found=found[:PAGE], next=more, who=who)
+        return await self._kit.page(request, "actions.html", visitor, found=found[:PAGE], next=more, who=who)

@@ -30,6 +30,7 @@ from .overview import Overview
 from .queues import Queues
 from .receipts import Receipts
 from .refused import RefusedDeliveries
+from .replay import Replay
 from .sign_in import SignIn
 
 #: The salt of CONSOLE_PASSWORD's hash, which stays in memory: the same in all processes, so that a session is too.
@@ -78,6 +79,7 @@ def pages(house: House, users: Mapping[str, ConsoleUser], caller: Callable[[Requ
     nouns = (
         SignIn(kit),
         Overview(kit),
+        Replay(kit),
         Receipts(kit),
         RefusedDeliveries(kit),
         Files(kit),
@@ -128,7 +130,7 @@ class _Apology:
         status, said = _told(error)
         title = HTTPStatus(status).phrase
         visitor = await self._kit.visitor(request) if status < HTTPStatus.INTERNAL_SERVER_ERROR else None
-        return self._kit.page(request, "error.html", visitor, status, title=title, said=said)
+        return await self._kit.page(request, "error.html", visitor, status, title=title, said=said)
 
 
 def _told(error: Exception) -> tuple[int, str]:

@@ -60,7 +60,7 @@ class File:
         shown = await self._kit.read(look)
         circuit, _ = await self._kit.in_thread(lambda: away.look(self._kit.house.settings))
         said = shown["file"]
-        return self._kit.page(
+        return await self._kit.page(
             request, "file.html", visitor, became=story.what_became, rows_told=story.rows_told,
             lines=story.explained(said, shown.pop("living"), shown.pop("calibrated"), away.told(circuit)),
             picture=timeline.picture(timeline.marks(shown["trails"], said.as_of), said.as_of),

@@ -45,7 +45,7 @@ class Files:
             return {"found": found, "statuses": statuses, "numbers": shelves.loan_numbers(conn, found.ids)}
 
         shown = await self._kit.read(look)
-        return self._kit.page(
+        return await self._kit.page(
             request, "files.html", visitor, shelf=shelf, shelves=list(Shelf), most=shelves.MOST, **shown
         )
 
@@ -68,4 +68,4 @@ class Files:
         exact, same_number, near = await self._kit.read(look)
         if exact is not None:
             return RedirectResponse(f"{ROOT}/files/{quote(exact, safe='')}", 303)
-        return self._kit.page(request, "search.html", visitor, text=text, same_number=same_number, near=near)
+        return await self._kit.page(request, "search.html", visitor, text=text, same_number=same_number, near=near)

@@ -132,10 +132,13 @@ class Kit:
             self._threads = anyio.CapacityLimiter(THREADS)
         return await anyio.to_thread.run_sync(work, limiter=self._threads)
 
-    def page(
+    async def page(
         self, request: Request, template: str, visitor: Visitor | None, status: int = 200, **shown: Any
     ) -> HTMLResponse:
-        """A page from its template; of one that htmx asks for into an element, the block of that name if it has one."""
+        """A page from its template; of one that htmx asks for into an element, the block of that name if it has one.
+
+        Made in a thread: a large one takes tens of milliseconds, in which no delivery would be looked at.
+        """
         context = {
             "visitor": visitor,
             "path": request.url.path,
@@ -148,7 +151,7 @@ class Kit:
         part = request.headers.get("hx-target") if request.headers.get("hx-request") else None
         if part in made.blocks:
             return HTMLResponse("".join(made.blocks[part](made.new_context(context))), status)
-        return HTMLResponse(made.render(context), status)
+        return HTMLResponse(await self.in_thread(lambda: made.render(context)), status)
 
 
 async def form_of(request: Request) -> Form:

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from freshness.guard import Outcome
-from freshness.ledger import backlog, backstops, deliveries, given_up, pulse, workers
+from freshness.ledger import backstops, deliveries, given_up, pulse, workers
 from freshness.ledger.pulse import Pulse
 from jobs.broker import connect
 from jobs.circuit import CircuitState, circuit_state
@@ -22,6 +22,7 @@ from jobs.house import House
 from jobs.inspecting import Inspection, inspect
 
 from . import charts, words
+from .behind import AMONG, behind
 from .charts import Series
 from .kit import Kit, Refused
 from .sessions import Visitor
@@ -30,9 +31,6 @@ WINDOWS = {"1h": dt.timedelta(hours=1), "6h": dt.timedelta(hours=6), "24h": dt.t
 
 #: What was seen serves all who ask within this time, however many keep the page open.
 SERVES_S = 2.0
-
-#: Stale files that are counted; of more it is said that there are more.
-AMONG = 10_000
 
 #: The outcomes from the bottom of a bar to its top, each in its colour.
 TONES = {
@@ -44,6 +42,9 @@ TONES = {
     Outcome.UNSUPPORTED_EVENT: "brown",
     Outcome.MALFORMED: "bad",
 }
+
+#: What other senders delivered, on top of that.
+OTHERS, TONE_OF_OTHERS = "other_senders", "good"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,7 @@ class Overview:
             shown = await self._kit.read(lambda conn: _look(conn, self._kit.house, WINDOWS[window]))
             shown["bells"] = await self._kit.in_thread(lambda: bells(self._kit.house))
             self._seen[window] = (time.monotonic() + SERVES_S, shown)
-        return self._kit.page(
+        return await self._kit.page(
             request,
             "overview.html",
             visitor,
@@ -99,11 +100,13 @@ class Overview:
 
 def _look(conn: Connection, house: House, window: dt.timedelta) -> dict[str, Any]:
     beat = pulse.pulse(conn, window)
+    late, all_of_it = behind(conn, house.rules)
     refused, refused_at = deliveries.refused_since(conn, beat.until - window)
     processes = workers.heard_of(conn)
     return {
         "pulse": beat,
-        "behind": backlog.backlog(conn, house.rules, AMONG),
+        "behind": late,
+        "all_of_it": all_of_it,
         "errors": given_up.by_error(conn, house.rules, AMONG),
         "refused": refused,
         "refused_at": refused_at,
@@ -120,6 +123,7 @@ def _pictures(beat: Pulse) -> dict[str, Any]:
     steps = beat.minutes
     begin = steps[0].at
     came = [Series(each.value, tone, [m.outcomes[each.value] for m in steps]) for each, tone in TONES.items()]
+    came.append(Series(OTHERS, TONE_OF_OTHERS, [m.others for m in steps]))
     totals = {one.name: int(sum(value or 0 for value in one.values)) for one in came}
     served = [
         Series(name, tone, [m.served_s[number] if m.served_s else None for m in steps])
@@ -135,7 +139,7 @@ def _pictures(beat: Pulse) -> dict[str, Any]:
         f"{name} {words.seconds(value)}" for name, value in zip(("p50", "p95", "p99"), latest or (), strict=False)
     )
     return {
-        "totals": [(name, TONES[Outcome(name)], count) for name, count in totals.items()],
+        "totals": [(one.name, one.tone, totals[one.name]) for one in came],
         "entries": sum(totals.values()),
         "latest": latest,
         "reads": reads,

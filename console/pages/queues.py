@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
-import threading
 from typing import Any
 
 import redis
-import structlog
 from sqlalchemy import Connection
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -21,15 +19,19 @@ from jobs.inspecting import Bell, peek
 
 from .. import actions, redriving
 from ..actions import What
+from .behind import AMONG, behind
 from .kit import ROOT, Form, Kit, Refused
-from .overview import AMONG, bells
+from .overview import bells
 from .sessions import Visitor
-
-log = structlog.get_logger(__name__)
+from .under_way import UnderWay
 
 #: Files of one redrive; the same button takes the rest.
 MOST_REDRIVEN = 10_000
 RATES = {"1": 1.0, "5": 5.0, "20": 20.0, "100": 100.0}
+
+#: What became of a file of a redrive: it was ordered, or somebody had ordered it before its turn came.
+ORDERED, LATE = "ordered", "had been ordered meanwhile"
+
 SHOWN = 50
 
 #: How long the drain rate looks back.
@@ -57,26 +59,28 @@ class Queues:
 
         def look(conn: Connection) -> dict[str, Any]:
             beat = pulse.pulse(conn, DRAIN, steps=5)
+            late, all_of_it = behind(conn, rules)
             return {
-                "behind": backlog.backlog(conn, rules, AMONG),
+                "behind": late,
+                "all_of_it": all_of_it,
                 "errors": given_up.by_error(conn, rules, AMONG),
                 "leases": backlog.leases(conn, rules, AMONG),
                 "living": workers.living(conn),
-                "redrives": actions.redrives(conn),
+                "runs": actions.under_way(conn),
                 "reads_a_second": sum(minute.reads for minute in beat.minutes) / DRAIN.total_seconds(),
                 "slices_a_second": sum(minute.slices for minute in beat.minutes) / DRAIN.total_seconds(),
             }
 
         shown = await self._kit.read(look)
         seen = await self._kit.in_thread(lambda: bells(self._kit.house))
-        return self._kit.page(request, "queues.html", visitor, bells=seen, among=AMONG, **shown)
+        return await self._kit.page(request, "queues.html", visitor, bells=seen, **shown)
 
     async def try_out(self, request: Request, visitor: Visitor) -> Response:
         """The dry run: what would be redriven."""
         wanted = _wanted(request.query_params)
         found = await self._kit.read(lambda conn: self._find(conn, wanted))
         files = redriving.files_of(found)
-        return self._kit.page(
+        return await self._kit.page(
             request, "redrive.html", visitor, wanted=wanted, files=files[:SHOWN], count=len(files), found=found[:SHOWN],
             rates=RATES, most=MOST_REDRIVEN, too_many=len(found) >= MOST_REDRIVEN,
         )  # fmt: skip
@@ -93,8 +97,9 @@ class Queues:
         action = await self._kit.write(
             lambda conn: actions.record(conn, visitor.user.name, What.REDRIVE, _said(wanted), wanted=total)
         )
-        run = Redrive(self._kit, found, rate, action)
-        threading.Thread(target=run, name=f"redrive {action}", daemon=True).start()
+        house = self._kit.house
+        steps = redriving.redrive(house.engine, house.rules, house.bell, found, rate)
+        UnderWay(house, action, (ORDERED if each.order else LATE for each in steps), rate).start()
         return RedirectResponse(f"{ROOT}/queues", 303)
 
     async def look_into(self, request: Request, visitor: Visitor) -> Response:
@@ -113,40 +118,10 @@ class Queues:
             raise Refused(503, "Redis is away: the bells cannot be seen. Nothing is lost.") from None
         ids = [each.file_id for each in found if each.file_id is not None]
         refs = await self._kit.read(lambda conn: shelves.references(conn, ids))
-        return self._kit.page(request, "bells.html", visitor, queue=name, peeked=found, refs=refs)
+        return await self._kit.page(request, "bells.html", visitor, queue=name, peeked=found, refs=refs)
 
     def _find(self, conn: Connection, wanted: Filter) -> list[GivenUp]:
         return given_up.listed(conn, self._kit.house.rules, wanted)
-
-
-class Redrive:
-    """One redrive under way, and its row kept up to date: whoever looks sees how far it is. If its process ends it
-    stands still, and the same button takes the rest."""
-
-    TELL_EVERY = 25
-
-    def __init__(self, kit: Kit, found: list[GivenUp], rate: float, action: int) -> None:
-        self._house, self._found, self._rate, self._action = kit.house, found, rate, action
-
-    def __call__(self) -> None:
-        """Do it."""
-        reached = ordered = 0
-        ended = "ended by an error"
-        try:
-            house = self._house
-            for each in redriving.redrive(house.engine, house.rules, house.bell, self._found, self._rate):
-                reached, ordered = reached + 1, ordered + (each.order is not None)
-                if reached % max(1, min(self.TELL_EVERY, int(self._rate))) == 0:
-                    self._tell(reached, None)
-            late = f", {reached - ordered} had been ordered meanwhile" if reached > ordered else ""
-            ended = f"{ordered} ordered{late}"
-        except Exception as error:  # noqa: BLE001 - nobody waits for this thread: the row and the log say how it ended
-            log.error("console.redrive_failed", error=type(error).__name__, reached=reached)
-        self._tell(reached, ended)
-
-    def _tell(self, reached: int, result: str | None) -> None:
-        with self._house.engine.begin() as conn:
-            actions.move(conn, self._action, reached, result)
 
 
 def _wanted(asked: Any) -> Filter:

@@ -32,4 +32,4 @@ class RefusedDeliveries:
         number = int(before) if before else None
         found = await self._kit.read(lambda conn: deliveries.last_refusals(conn, PAGE + 1, before=number))
         more = found[PAGE - 1]["id"] if len(found) > PAGE else None
-        return self._kit.page(request, "refused.html", visitor, refused=found[:PAGE], next=more)
+        return await self._kit.page(request, "refused.html", visitor, refused=found[:PAGE], next=more)

@@ -45,23 +45,25 @@ class SignIn:
         """The form."""
         if await self._kit.visitor(request):
             return RedirectResponse(_back(request.query_params.get("next")), 303)
-        return self._form(request, 200, None)
+        return await self._form(request, 200, None)
 
     async def enter(self, request: Request) -> Response:
         """Look at the password, and begin a session."""
         form = await form_of(request)
         before = request.cookies.get(BEFORE)
         if before is None:
-            return self._form(request, 400, _NO_COOKIE)
+            return await self._form(request, 400, _NO_COOKIE)
         check_token(form, sessions.csrf_of(before))
         name, password = form.get("name", "")[:LONGEST], form.get("password", "")[:LONGEST]
         attempt = await self._kit.write(lambda conn: attempts.begin(conn, self._kit.caller(request), name))
         if attempt is None:
-            return self._form(request, 429, "Too many attempts. Try again in ten minutes.", {"Retry-After": "600"})
+            return await self._form(
+                request, 429, "Too many attempts. Try again in ten minutes.", {"Retry-After": "600"}
+            )
         user = self._kit.users.get(name)
         matches = await self._kit.in_thread(lambda: passwords.matches(password, user.hash if user else _NOBODY))
         if user is None or not matches:
-            return self._form(request, 401, "This name and password do not belong together.")
+            return await self._form(request, 401, "This name and password do not belong together.")
 
         def begin(conn: Connection) -> str:
             attempts.forget(conn, attempt)
@@ -86,10 +88,12 @@ class SignIn:
         answer.delete_cookie(COOKIE, path=ROOT)
         return answer
 
-    def _form(self, request: Request, status: int, said: str | None, headers: dict[str, str] | None = None) -> Response:
+    async def _form(
+        self, request: Request, status: int, said: str | None, headers: dict[str, str] | None = None
+    ) -> Response:
         before = request.cookies.get(BEFORE) or secrets.token_urlsafe(16)
         back = _back(request.query_params.get("next"))
-        answer = self._kit.page(
+        answer = await self._kit.page(
             request, "sign_in.html", None, status, said=said, back=back, form_token=sessions.csrf_of(before)
         )
         answer.headers.update(headers or {})

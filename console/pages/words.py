@@ -8,9 +8,10 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-from freshness import guard
+from freshness import guard, sending
 from freshness.guard import Outcome
 from freshness.ledger.browsing import Place
+from freshness.sending import Landing
 
 from ..cells import span
 
@@ -36,6 +37,10 @@ TONES = {
     "held": "off",
     "already_ordered": "off",
     "own_echo": "violet",
+    "applied": "good",
+    "waiting": "warn",
+    "rebuilt": "good",
+    "not whole": "bad",
 }
 
 #: How lists call an outcome.
@@ -47,6 +52,19 @@ SHORT = {
     "unknown_file": "unknown file",
     "unsupported_event": "unsupported event",
     "malformed": "malformed",
+    "applied": "applied",
+    "waiting": "waiting",
+    "duplicate": "duplicate",
+    "older": "older",
+    "other_senders": "other senders",
+}
+
+
+#: Why an entry of another sender's was applied.
+_APPLIED = {
+    sending.NEWER: "newer than what was applied of its subject before",
+    sending.SAME_KEY: "as new as what was applied before, and it says something else",
+    sending.UNORDERED: "nothing says which of its subject's entries is newer, so the last to arrive wins",
 }
 
 
@@ -164,6 +182,15 @@ def decided(receipt: Mapping[str, Any]) -> Markup:
             said = Markup("An event of this name changes nothing here.")
         case Outcome.MALFORMED, reason:
             said = Markup("Could not be understood: {}. The entry was not kept.").format(reason)
+        case Landing.APPLIED, reason:
+            why, *notes = reason.split(", ")
+            said = Markup(", ").join([escape(f"Applied: {_APPLIED.get(why, why)}"), *map(escape, notes)]) + "."
+        case Landing.WAITING, _:
+            said = Markup("It came before its subject began: kept, and applied once that has come.")
+        case Landing.DUPLICATE, _:
+            said = Markup("Skipped: the latest entry that was applied says the same.")
+        case Landing.OLDER, _:
+            said = Markup("Skipped: a newer entry of its subject had been applied.")
         case _, reason:
             said = Markup("{}").format(reason)
     return said[:1].upper() + said[1:]

@@ -29,8 +29,8 @@ RARE = (Outcome.UNKNOWN_FILE, Outcome.UNSUPPORTED_EVENT, Outcome.MALFORMED)
 
 _COLUMNS = (
     "id, received_at, file_id, reference_number, loan_number, loan_id, lead_id, event_type, outcome, reason, "
-    "last_modified_at, mark_before, order_number, served_at, data_updated_at, rows_changed, replay_of, sender, "
-    "subject, subject_id"
+    "last_modified_at, last_modified_text, mark_before, order_number, served_at, data_updated_at, rows_changed, "
+    "replay_of, sender, subject, subject_id"
 )
 
 _ONE = f"SELECT {_COLUMNS} FROM mlm_webhook_receipts WHERE received_at = %(at)s AND id = %(id)s"  # noqa: S608
@@ -72,6 +72,7 @@ class Wanted:
 
     search: str | None = None
     outcome: str | None = None
+    sender: str | None = None
     event: str | None = None
     since: dt.datetime | None = None
     until: dt.datetime | None = None
@@ -198,6 +199,8 @@ def _filters(wanted: Wanted) -> tuple[list[str], dict[str, Any]]:
     filters: list[str] = []
     if wanted.outcome is not None and (wanted.search is not None or wanted.outcome not in RARE):
         filters.append("outcome = %(outcome)s")
+    if wanted.sender is not None:
+        filters.append("sender = %(sender)s")
     if wanted.event is not None:
         filters.append("lower(event_type) = lower(%(event)s)")
     if wanted.slower_s is not None:
@@ -209,4 +212,5 @@ def _filters(wanted: Wanted) -> tuple[list[str], dict[str, Any]]:
         filters.append("data_updated_at IS NOT NULL" if wanted.changed else "data_updated_at IS NULL")
     if wanted.unserved:
         filters.append("order_number IS NOT NULL AND served_at IS NULL")
-    return filters, {"outcome": wanted.outcome, "event": wanted.event, "slower": wanted.slower_s}
+    parameters = {"outcome": wanted.outcome, "sender": wanted.sender, "event": wanted.event}
+    return filters, {**parameters, "slower": wanted.slower_s}

@@ -22,6 +22,10 @@ from .weeks import DEFAULT, UNSERVED, Week
 #: What a refused body told of itself (the names of its keys, the sizes of what they held) goes sooner than the row.
 BODIES_KEPT = dt.timedelta(days=14)
 
+#: Who did what in the web console stays for so long, however young the receipts are that go: it is asked for late, and
+#: whoever may prune is not to take along what was done.
+ACTIONS_KEPT = dt.timedelta(days=400)
+
 #: Rows, or files whose orders are looked at, in one transaction.
 AT_ONCE = 1_000
 
@@ -103,6 +107,7 @@ class Pruned:
     backstop_runs: int
     sender_bodies: int
     body_keys: int
+    console_actions: int
 
 
 def prune(begin: Begin, older_than: dt.timedelta, *, whole_weeks: bool = False) -> Pruned:
@@ -128,6 +133,7 @@ def prune(begin: Begin, older_than: dt.timedelta, *, whole_weeks: bool = False) 
         backstop_runs=_at_once(begin, _BACKSTOP_RUNS, before),
         sender_bodies=_by_row(begin, "sender_bodies", before, _BODY_WAITS),
         body_keys=_body_keys(begin, before),
+        console_actions=_trail(begin, "console_actions", "at", min(before, now - ACTIONS_KEPT)),
     )
 
 

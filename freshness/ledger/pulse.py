@@ -18,12 +18,13 @@ MOST = 25_000
 
 _RECEIPTS = f"""
 WITH looked AS (
-    SELECT received_at, outcome, served_at FROM mlm_webhook_receipts
+    SELECT received_at, outcome, served_at, sender FROM mlm_webhook_receipts
     WHERE received_at > %(since)s ORDER BY received_at DESC, id DESC LIMIT %(most)s
 )
 SELECT date_bin(make_interval(secs => %(step)s), received_at, %(since)s) AS bucket,
        count(*) AS receipts, min(received_at) AS first_at,
-       {", ".join(f"count(*) FILTER (WHERE outcome = '{each.value}') AS {each.value}" for each in Outcome)},
+       {", ".join(f"count(*) FILTER (WHERE outcome = '{o.value}' AND sender = 'mlm') AS {o.value}" for o in Outcome)},
+       count(*) FILTER (WHERE sender <> 'mlm') AS others,
        percentile_cont(ARRAY[0.5, 0.95, 0.99]) WITHIN GROUP (ORDER BY extract(epoch FROM served_at - received_at))
            FILTER (WHERE served_at IS NOT NULL) AS served_s
 FROM looked GROUP BY bucket ORDER BY bucket
@@ -46,11 +47,13 @@ FROM reads GROUP BY bucket ORDER BY bucket
 
 @dataclass(frozen=True, slots=True)
 class Minute:
-    """One step of the picture: receipts by outcome, and how long it took to serve them at the 50th, 95th and 99th
-    percentile in seconds (None: none was served); reads of MLM, those of them that failed, slices they were for."""
+    """One step of the picture: MLM's receipts by outcome, and how long it took to serve them at the 50th, 95th and 99th
+    percentile in seconds (None: none was served); receipts of other senders; reads of MLM, those of them that failed,
+    slices they were for."""
 
     at: dt.datetime
     outcomes: Mapping[str, int]
+    others: int
     served_s: Sequence[float] | None
     reads: int
     failed: int
@@ -85,6 +88,7 @@ def pulse(conn: Connection, window: dt.timedelta, steps: int = 60, most: int = M
             Minute(
                 at=since + dt.timedelta(seconds=number * step_s),
                 outcomes={each.value: came_then[each.value] if came_then else 0 for each in Outcome},
+                others=came_then["others"] if came_then else 0,
                 served_s=[float(each) for each in came_then["served_s"]]
                 if came_then and came_then["served_s"]
                 else None,

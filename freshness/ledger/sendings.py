@@ -62,9 +62,10 @@ Reopen = Callable[[str, str, dt.datetime], Sequence[Sent]]
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """What each entry became, in their order."""
+    """What each entry became, in their order, and whose each was."""
 
-    landings: tuple[Landing, ...]
+    landings: tuple[Landing, ...] = ()
+    senders: tuple[str, ...] = ()
 
 
 def counts(landings: Sequence[Landing]) -> dict[str, int]:
@@ -187,7 +188,7 @@ def receive(
 ) -> Received:
     """Decide every entry of these deliveries, land what applies, and write it all down, the bodies sealed."""
     if not deliveries:
-        return Received(())
+        return Received()
     this_week = keys.this_week(conn)
     subjects, now = _lock(conn, [entry for delivery in deliveries for entry in delivery.entries])
     sitting = _Sitting(_stored_waiting(conn, deliveries, subjects, reopen, keys))
@@ -201,7 +202,8 @@ def receive(
     if sitting.waited:
         rows = [_values(each, now) for each in sitting.waited]
         conn.exec_driver_sql(_WAITED, {"receipts": _json.encode(rows).decode()})
-    return Received(tuple(each.verdict.landing for each in sitting.new))
+    landings = tuple(each.verdict.landing for each in sitting.new)
+    return Received(landings, tuple(each.sent.sender for each in sitting.new))
 
 
 class _Sitting:

@@ -128,7 +128,7 @@ def _server(app: Starlette) -> uvicorn.Server:
 
 
 class SandboxServer:
-    """A sandbox that listens on loopback from entering until leaving the `with`.
+    """A sandbox that listens at `host`, by default loopback, from entering until leaving the `with`.
 
     Addresses: `base_url`, `loan_service_url`, `token_url`, `edocs_url`; credentials: `client_id`, `client_secret`. The
     parts of `sandbox` are there directly, for fast assertions: `store`, `dials`, `calls`, `deliveries`, `maker`,
@@ -145,18 +145,19 @@ class SandboxServer:
         webhook_token: str | None = None,
         client_id: str = CLIENT_ID,
         client_secret: str = CLIENT_SECRET,
+        host: str = "127.0.0.1",
     ) -> None:
         self.sandbox = Sandbox(files, seed, knobs, webhook_url, webhook_token, client_id, client_secret)
         self.store, self.dials, self.maker = self.sandbox.store, self.sandbox.dials, self.sandbox.maker
         self.tickets, self.calls, self.service = self.sandbox.tickets, self.sandbox.calls, self.sandbox.service
         self.deliveries = self.sandbox.deliveries
         self.client_id, self.client_secret = client_id, client_secret
-        self._port = port
+        self._host, self._port = host, port
 
     def __enter__(self) -> SandboxServer:
-        self._socket = _listening("127.0.0.1", self._port)
+        self._socket = _listening(self._host, self._port)
         self.port = self._socket.getsockname()[1]
-        self.base_url = f"http://127.0.0.1:{self.port}"
+        self.base_url = f"http://{self._host}:{self.port}"
         self.loan_service_url = self.base_url + LOAN_PATH
         self.token_url = self.base_url + TOKEN_PATH
         self.edocs_url = self.base_url + EDOCS_PATH

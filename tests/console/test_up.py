@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from forked import run
 
 from console.demo.comparing import TABLE_OF, differences
-from console.laptop import kept_key, key_at
+from console.laptop import SANDBOX_PORT, kept_key, key_at
 from freshness.field_keys import FieldKeys
 from freshness.ledger.files import import_file
 from freshness.settings import load
@@ -103,6 +103,7 @@ def test_it_runs_answers_follows_mlm_and_takes_everything_away_again(tmp_path: P
         children = descendants(process.pid)
         directories = scratch_directories(children)
         assert directories
+        assert not places["sandbox"].endswith(f":{SANDBOX_PORT}"), "a house with PORT=0 wishes for no port"
         assert httpx.get(f"{places['receiver']}/readyz").json()["status"] == "ok"
         bearer = {"Authorization": f"Bearer {places['PORTAL_API_TOKEN']}"}
         url, touched = f"{places['receiver']}/api/v1/loans/R000001/freshness", f"{places['sandbox']}/api/files/R000001"

@@ -5,6 +5,8 @@ account    the webhook's sender, and the account of every entry that was answere
 load       outsiders' edits and own writes
 watching   is every file current yet, does any lie, is anything missing
 scene      what a fault is given, and what it gives back
-on_processes, on_redis, on_postgresql, on_mlm, on_webhooks      the faults
+network    hosts as network namespaces, whose cables can be pulled
+hosts      the house on two of them
+on_processes, on_redis, on_postgresql, on_mlm, on_webhooks, on_hosts      the faults
 report     the table, on the screen and in docs/reliability.md
 """

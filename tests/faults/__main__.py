@@ -1,4 +1,4 @@
-"""`python -m tests.faults [--json] [--write] [--logs DIR] [--away-s S] [--apart] [fault …]`: all, or those named."""
+"""`python -m tests.faults [fault …]`: all, or those named; `--help` says what else."""
 
 from __future__ import annotations
 
@@ -14,29 +14,39 @@ from pathlib import Path
 
 from console.processes import ended_by_signals
 
-from . import on_mlm, on_postgresql, on_processes, on_redis, on_webhooks, report
-from .house import Standing, standing
-from .scene import Fault, Line, warm_up
+from . import hosts, network, on_hosts, on_mlm, on_postgresql, on_processes, on_redis, on_webhooks, report
+from .house import Standing
+from .scene import Built, Fault, Line, warm_up
 
 AWAY_S = 300.0
 
 
-def faults(away_s: float = AWAY_S) -> dict[str, Fault]:
+def faults(away_s: float = AWAY_S, old: str | None = None) -> dict[str, Fault]:
     """Every fault by name, in the order in which they run."""
-    groups = (on_processes.FAULTS, on_redis.FAULTS, on_postgresql.FAULTS, on_mlm.faults(away_s), on_webhooks.FAULTS)
+    groups = (
+        on_processes.FAULTS,
+        on_redis.FAULTS,
+        on_postgresql.FAULTS,
+        on_mlm.faults(away_s),
+        on_webhooks.FAULTS,
+        on_hosts.faults(old),
+    )
     return {fault.name: fault for group in groups for fault in group}
 
 
 def main() -> int:
     """Run them, print the table; 1 if anything fell short."""
     options = _options()
-    known = faults(options.away_s)
+    known = faults(options.away_s, options.old or on_hosts.newest_release())
+    named = [known[name] for name in options.faults or known]
+    if why_not := network.why_not():
+        left_out = [fault.name for fault in named if fault.house is hosts.two_hosts]
+        named = [fault for fault in named if fault.name not in left_out]
+        print(f"left out: {', '.join(left_out) or 'nothing'}: {why_not}", file=sys.stderr)
     lines: list[Line] = []
     began, measured = time.monotonic(), report.measured_here()
     with ended_by_signals() as ended:
-        lines = Faults(options.logs, quiet=options.json, shared_reads=not options.apart).run(
-            [known[name] for name in options.faults or known]
-        )
+        lines = Faults(options.logs, quiet=options.json, shared_reads=not options.apart).run(named)
     if ended.by is not None:
         return 128 + ended.by
     if options.json:
@@ -49,7 +59,8 @@ def main() -> int:
 
 
 class Faults:
-    """Runs faults in turn on one house; on a new one after a fault that the house did not come back from."""
+    """Runs faults in turn on one house; on a new one for a fault of another, and after one that it did not come back
+    from."""
 
     def __init__(self, logs: Path | None, quiet: bool, shared_reads: bool) -> None:
         self._logs = logs
@@ -62,20 +73,20 @@ class Faults:
         left = list(faults)
         while left:
             with ExitStack() as stack:
-                house = self._standing(stack)
-                while left:
-                    fault = left.pop(0)
-                    lines.append(self._one(fault, house))
-                    if not lines[-1].held and left:
+                built = left[0].house
+                house = self._standing(stack, built)
+                while left and left[0].house is built:
+                    lines.append(self._one(left.pop(0), house))
+                    if not lines[-1].held:
                         break
         return lines
 
-    def _standing(self, stack: ExitStack) -> Standing:
+    def _standing(self, stack: ExitStack, built: Built) -> Standing:
         self._say("building the house, importing its files …")
         directory = self._logs or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         directory.mkdir(parents=True, exist_ok=True)
         log = stack.enter_context((directory / f"house-{time.time():.0f}.log").open("w"))
-        house = stack.enter_context(standing(log, self._shared_reads))
+        house = stack.enter_context(built(log, self._shared_reads))
         warm_up(house)
         return house
 
@@ -101,6 +112,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--write", action="store_true", help=f"put the table into {report.DOCUMENT.name}")
     parser.add_argument("--logs", type=Path, help="keep the processes' logs in this directory")
     parser.add_argument("--away-s", type=float, default=AWAY_S, help="how long MLM is away, in seconds (300)")
+    parser.add_argument("--old", metavar="COMMIT", help="upgrade from this commit; by default from the newest release")
     parser.add_argument("--apart", action="store_true", help="with MLM_SHARED_READS=0: a call for each concern")
     options = parser.parse_args()
     if unknown := [name for name in options.faults if name not in faults()]:

@@ -42,6 +42,8 @@ class Account:
         self.entries: Counter[Key] = Counter()
         self.answers: Counter[int] = Counter()
         self.without_retry_after = 0
+        #: When each batch was sent first, by `time.monotonic`, and how many seconds later it was answered 2xx.
+        self.delivered: list[tuple[float, float]] = []
         self._lock = threading.Lock()
 
     def answered(self, status: int, entries: list[dict[str, Any]], retry_after: bool) -> bool:
@@ -122,7 +124,11 @@ class Sender:
     def _send(self) -> None:
         with httpx.Client(headers={"Authorization": f"Bearer {WEBHOOK_TOKEN}"}, timeout=10) as client:
             while (batch := self._next()) is not None:
-                while not self._over and not self._post(client, batch):
+                began = time.monotonic()
+                while not self._over:
+                    if self._post(client, batch):
+                        self._account.delivered.append((began, time.monotonic() - began))
+                        break
                     time.sleep(AGAIN_S)
                 with self._state:
                     self._under_way -= 1

@@ -34,6 +34,7 @@ from mlm_client.sandbox.api import file_json
 from mlm_client.sandbox.files import Version
 from mlm_client.sandbox.server import SandboxServer
 
+ROOT = Path(__file__).parents[2]
 WEBHOOK_TOKEN, PORTAL_TOKEN = "from-mlm", "from-portal"
 WEBHOOK = "/api/v1/loans/mlm/webhook"
 FILES = 200
@@ -86,12 +87,11 @@ class Standing:
         self.valkey: Valkey = servers.valkey
         self.mlm = mlm
         self.spool = directory / "spool"
-        port = _free_port()
-        self.url = f"http://127.0.0.1:{port}"
+        self._port = _free_port()
         self.environment = {
             "DATABASE_URL": servers.database_url,
             "REDIS_URL": servers.redis_url,
-            "PORT": str(port),
+            "PORT": str(self._port),
             "MLM_SHARED_READS": str(int(shared_reads)),
             "MLM_LOAN_SERVICE_URL": mlm.loan_service_url,
             "MLM_TOKEN_URL": mlm.token_url,
@@ -105,7 +105,12 @@ class Standing:
         self.redis = redis.Redis.from_url(servers.redis_url, socket_timeout=5)
         self.refs = mlm.store.refs()
         self._log = log
-        self._running: Supervisor | None = None
+        self._running: dict[str, Supervisor] = {}
+
+    @property
+    def url(self) -> str:
+        """Where the next request goes."""
+        return f"http://127.0.0.1:{self._port}"
 
     @property
     def engine(self) -> sa.Engine:
@@ -124,24 +129,18 @@ class Standing:
     def run(self, **settings: str) -> None:
         """Run the processes, in place of those that run, with these settings beside the usual ones."""
         self.stop()
-        environment = {**_without_settings(os.environ), **self.environment, **settings}
-        names = [RECEIVER, *SCHEDULERS, *WORKERS]
-        ready = {RECEIVER: lambda: answers(f"{self.url}/readyz")}
-        children = [Child(name, _argv(name), environment, ready.get(name)) for name in names]
-        self._running = Supervisor(children, out=self._log)
-        self._running.__enter__()
+        for child in self._children({**bare_environment(), **self.environment, **settings}):
+            self._start(child)
         until(lambda: self._beating() >= len(WORKERS) + len(SCHEDULERS), "workers and schedulers beat")
 
     def stop(self) -> None:
-        """End all processes."""
-        if self._running is not None:
-            self._running.stop()
-            self._running = None
+        """End all processes, those that were started last first."""
+        while self._running:
+            self._running.popitem()[1].stop()
 
     def pid(self, name: str) -> int:
         """Who runs under this name, waited for if it is between two starts."""
-        assert self._running is not None
-        ids = self._running.process_ids
+        ids = self._running[name].process_ids
         until(lambda: name in ids(), f"{name} runs")
         return ids()[name]
 
@@ -166,9 +165,8 @@ class Standing:
 
     def name_of(self, worker_id: str) -> str | None:
         """Which of our processes a worker in the ledger is."""
-        assert self._running is not None
-        pid = int(worker_id.split(":")[1])
-        return next((name for name, each in self._running.process_ids().items() if each == pid), None)
+        running = {pid: name for each in self._running.values() for name, pid in each.process_ids().items()}
+        return running.get(int(worker_id.split(":")[1]))
 
     def retries_pending(self) -> int:
         """Messages for later that stand in Redis."""
@@ -192,6 +190,15 @@ class Standing:
         self.redis.close()
         self.engine.dispose()
 
+    def _children(self, environment: dict[str, str]) -> list[Child]:
+        """The processes in the order of their start."""
+        ready = {RECEIVER: lambda: answers(f"{self.url}/readyz")}
+        return [Child(name, argv(name), environment, ready.get(name)) for name in (RECEIVER, *SCHEDULERS, *WORKERS)]
+
+    def _start(self, child: Child) -> None:
+        self._running[child.name] = Supervisor([child], out=self._log)
+        self._running[child.name].__enter__()
+
     def _beating(self) -> int:
         return self.number("SELECT count(*) FROM workers WHERE beat_at > mlm_now() - interval '4 seconds'")
 
@@ -213,13 +220,15 @@ def standing(log: TextIO, shared_reads: bool = True) -> Iterator[Standing]:
             house.close()
 
 
-def _argv(name: str) -> list[str]:
-    return [sys.executable, "-m", "console", name.partition("-")[0]]
+def argv(name: str) -> list[str]:
+    """The command line of a process by its name: `worker-2` is a worker."""
+    return [sys.executable, "-P", "-m", "console", name.partition("-")[0]]
 
 
-def _without_settings(environ: Any) -> dict[str, str]:
+def bare_environment() -> dict[str, str]:
+    """Our environment without any setting of the product; processes import what we do, wherever they start."""
     ours = {name for setting in SETTINGS for name in (setting.name, f"{setting.name}_FILE")}
-    return {name: value for name, value in environ.items() if name not in ours}
+    return {name: value for name, value in os.environ.items() if name not in ours} | {"PYTHONPATH": str(ROOT)}
 
 
 def _free_port() -> int:

@@ -39,7 +39,7 @@ class Portal:
     def __init__(self, house: Standing) -> None:
         self._house = house
         headers = {"Authorization": f"Bearer {PORTAL_TOKEN}"}
-        self._client = httpx.Client(base_url=house.url, headers=headers, timeout=10)
+        self._client = httpx.Client(headers=headers, timeout=10)
         self._numbers = itertools.count(1)
         #: The versions in MLM that are ours: (reference, number).
         self.versions: set[tuple[str, int]] = set()
@@ -50,7 +50,7 @@ class Portal:
         version = self._house.mlm.store.newest(ref)
         path = f"/api/v1/{'leads' if version.content.is_lead else 'loans'}/{ref}/mlm/own-writes"
         try:
-            answer = self._client.post(path, json={"capture": capture})
+            answer = self._client.post(self._house.url + path, json={"capture": capture})
         except httpx.TransportError:
             return False
         if not answer.is_success:
@@ -85,7 +85,7 @@ class Portal:
         deadline = time.monotonic() + EXIT_WITHIN_S
         while time.monotonic() < deadline:
             try:
-                if self._client.post(path, json={"ok": ok}).is_success:
+                if self._client.post(self._house.url + path, json={"ok": ok}).is_success:
                     return
             except httpx.TransportError:
                 pass

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from threading import Timer
+from typing import TextIO
 
 from mlm_client.sandbox.editing import touch
 
 from .account import Account, Sender
-from .house import NotWithin, Standing, until
+from .house import NotWithin, Standing, standing, until
 from .load import Load, Portal
 from .watching import Doubter, History, Needs, now, rest
 
 #: The load runs so long before the fault, and goes on so long after its end.
 BEFORE_S, AFTER_S = 4.0, 5.0
 CURRENT_WITHIN_S = 120.0
+
+#: What a line says of a figure that is beyond its limit, beside whatever else fell short.
+BEYOND = "beyond its limit"
 
 _NEWEST_RUN = "SELECT coalesce(max(id), 0) FROM slice_runs"
 
@@ -76,7 +80,7 @@ class Scene:
 
     def line(self, fault: Fault, figure: str, limit: str, within: bool, seconds: float | None = None) -> Line:
         """The fault's line."""
-        short = list(self.fell_short) if within else ["beyond its limit", *self.fell_short]
+        short = list(self.fell_short) if within else [BEYOND, *self.fell_short]
         return Line(fault.name, fault.struck, figure, limit, not short, "; ".join(self.noted), short, seconds)
 
 
@@ -84,13 +88,18 @@ class Scene:
 Strike = Callable[[Scene], float]
 
 
+#: What a fault strikes: built with a log to write to, and whether one call to MLM reads all that is stale of a file.
+Built = Callable[[TextIO, bool], AbstractContextManager[Standing]]
+
+
 @dataclass(frozen=True)
 class Fault:
-    """A fault by name: what is struck in words, and how it is run on a house that is at rest."""
+    """A fault by name: what is struck in words, how it is run on a house that is at rest, and on which house."""
 
     name: str
     struck: str
     run: Callable[[Standing, Fault], Line]
+    house: Built = standing
 
 
 def under_load(name: str, struck: str, limit_s: float | None, strike: Strike, even: bool = False) -> Fault:

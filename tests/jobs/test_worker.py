@@ -74,6 +74,32 @@ def test_a_prompt_job_runs_while_slices_wait_and_keep_every_other_thread_busy(re
     worker.end(5)
 
 
+def test_a_worker_without_threads_for_slices_leaves_them_to_others(redis_url: str) -> None:
+    hands = Hands()
+    broker = broker_with(redis_url, hands.handlers())
+    worker = WorkerProcess(broker, bulk_threads=0)
+    worker.start()
+
+    make_bell(broker)([_fees(1), Ring(Work.CAPTURE, 7, own_write_id=70)])
+
+    assert hands.next() == ("capture", 7, 70)
+    assert broker.client.llen("dramatiq:loan-sync-assoc") == 1
+    worker.end(5)
+
+
+def test_a_worker_without_threads_for_captures_leaves_them_to_others(redis_url: str) -> None:
+    hands = Hands()
+    broker = broker_with(redis_url, hands.handlers())
+    worker = WorkerProcess(broker, prompt_threads=0)
+    worker.start()
+
+    make_bell(broker)([Ring(Work.CAPTURE, 7, own_write_id=70), _fees(1)])
+
+    assert hands.next()[:2] == ("hydrate_concern", 1)
+    assert broker.client.llen("dramatiq:prompt") == 1
+    worker.end(5)
+
+
 def test_a_file_is_fanned_out_before_the_slices_that_wait(redis_url: str) -> None:
     go = threading.Event()
     hands = Hands()

@@ -55,13 +55,13 @@ def receiver_process(
         log = Path(directory, "log")
         forked = Forked(target, *args, env=environ, err=log)
         try:
-            yield Process(forked, _port(forked, log))
+            yield Process(forked, port_of(forked, log))
         finally:
             forked.kill()
             forked.wait()
 
 
-def _port(forked: Forked, log: Path) -> int:
+def port_of(forked: Forked, log: Path) -> int:
     """The port it listens at, as it logs it."""
     deadline = time.monotonic() + WITHIN_S
     while True:

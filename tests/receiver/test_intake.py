@@ -14,7 +14,7 @@ from freshness.ledger.batches import Entry
 from freshness.ledger.files import FileRef
 from freshness.rules import Rules
 from receiver.desk import Desk
-from receiver.intake import LANES, Intake, Taken
+from receiver.intake import LANES, QUIET_TURNS, Intake, Taken
 
 COMMITS = "SELECT count(DISTINCT xmin::text) FROM mlm_webhook_receipts"
 
@@ -87,8 +87,8 @@ async def send_while_held_up(engine: sa.Engine, held_up: int, others: int) -> No
 
 
 async def a_lane_has_taken_it() -> None:
-    """If one is free: the delivery has come, a lane has opened, and the lane has begun."""
-    for _ in range(3):
+    """If one is free: the delivery has come, a lane has opened, looked whether more come, and begun."""
+    for _ in range(3 + QUIET_TURNS):
         await asyncio.sleep(0)
 
 

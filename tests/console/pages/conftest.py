@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 from a_console import OPERATOR, READER, USERS, Console, Person, console
+
+sys.path[:0] = [str(Path(__file__).parents[2] / each) for each in ("receiver", "senders")]
 
 
 @pytest.fixture

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import csv
+import datetime as dt
 import io
 import re
 
 import pytest
-from a_console import OPERATOR, READER, Console, Person
+from a_console import OPERATOR, READER, USERS, Console, Person, console
 from from_outside import NEWER, entry, receive, until
 from scenes import dead, stale
+
+from freshness.settings import load
+from receiver.reception import reception_of
 
 ACTED = "SELECT who, what, on_what, wanted, reached, result FROM console_actions WHERE what <> 'sign in' ORDER BY id"
 
@@ -26,7 +30,8 @@ def orders(web: Console) -> list[int]:
 def actions(web: Console) -> list[str]:
     """Every address that changes something, for a scene in which each of them could."""
     dead(web.engine, "R000001")
-    return ["/refresh/R000001", f"/receipts/{a_receipt(web, web.person(READER))}/replay", "/queues/redrive"]
+    receipt = a_receipt(web, web.person(READER))
+    return ["/refresh/R000001", f"/receipts/{receipt}/replay", "/queues/redrive", "/receipts/replay"]
 
 
 def test_a_reader_looks_at_everything_and_changes_nothing(web: Console, actions: list[str], reader: Person) -> None:
@@ -37,7 +42,13 @@ def test_a_reader_looks_at_everything_and_changes_nothing(web: Console, actions:
 
 
 def test_a_reader_is_offered_no_button_that_would_be_refused(web: Console, actions: list[str], reader: Person) -> None:
-    for path in ("/files/R000001", actions[1].removesuffix("/replay"), "/queues/redrive", "/receipts"):
+    for path in (
+        "/files/R000001",
+        actions[1].removesuffix("/replay"),
+        "/queues/redrive",
+        "/receipts",
+        "/receipts/replay",
+    ):
         posts = re.findall(r'<form[^>]*method="post" action="([^"]+)"', reader.page(path))
         assert posts == ["/console/sign-out"], path
 
@@ -100,7 +111,9 @@ def test_a_replay_decides_once_more_and_with_force_orders(web: Console, operator
 def test_a_malformed_entry_was_not_kept_and_is_not_replayed(web: Console, operator: Person) -> None:
     receive(web.engine, entry(None, NEWER, fault="not an object"))
     place = re.findall(r"/console/receipts/(\d+\.\d+)", operator.page("/receipts?outcome=malformed"))[0]
-    assert "Replay" not in operator.page(f"/receipts/{place}")
+    page = operator.page(f"/receipts/{place}")
+    assert "/replay" not in page
+    assert "was not kept" in page
     assert operator.post(f"/receipts/{place}/replay").status_code == 409
 
 
@@ -142,3 +155,110 @@ def test_who_did_what_shows_every_action(web: Console, operator: Person) -> None
     assert OPERATOR in said
     assert "refresh" in said
     assert "R000001" in said
+
+
+def held(web: Console) -> None:
+    """Of two files: an entry that orders, and one that joins the order; of a third nothing is known."""
+    stale(web.engine, "R000001", "R000002")
+    receive(web.engine, entry("R000001", NEWER), entry("NOBODY", NEWER), entry(None, NEWER, fault="not an object"))
+
+
+def receipts_of(web: Console) -> int:
+    return int(web.rows("SELECT count(*) FROM mlm_webhook_receipts")[0][0])
+
+
+def test_many_receipts_are_counted_first_and_tried_out_before_any_is_replayed(web: Console, operator: Person) -> None:
+    held(web)
+    before = orders(web), receipts_of(web)
+    page = operator.page("/receipts/replay")
+    assert "Replay 4 receipts" in page
+    assert "Left out: 1 that were not kept" in page
+    tried = operator.post("/receipts/replay", dry="1").text
+    assert re.findall(r"(\d+) <span[^>]*>([^<]*)<", tried) == [("3", "already ordered"), ("1", "unknown file")]
+    assert (orders(web), receipts_of(web)) == before
+    assert web.rows(ACTED) == []
+
+
+def test_a_replay_of_many_takes_what_the_filters_leave_and_says_how_far_it_is(web: Console, operator: Person) -> None:
+    held(web)
+    before = orders(web)
+    assert operator.post("/receipts/replay", search="R000001", force="1").headers["location"] == "/console/queues"
+    row = until(lambda: next((row for row in web.rows(ACTED) if row[5]), None))
+    assert (row[0], row[1], row[3], row[4], row[5]) == (OPERATOR, "replay of many", 2, 2, "2 dispatched")
+    assert row[2].startswith("file or number: R000001")
+    assert row[2].endswith("with force")
+    assert orders(web) == [before[0] + 2, before[1]]
+    assert "2 of 2 receipts; 2 dispatched" in operator.page("/queues")
+
+
+def test_what_came_after_the_page_was_shown_is_not_replayed(web: Console, operator: Person) -> None:
+    held(web)
+    until_then = re.findall(r'name="until" value="([^"]+)"', operator.page("/receipts/replay?search=R000001"))[0]
+    receive(web.engine, entry("R000001", NEWER))
+    operator.post("/receipts/replay", search="R000001", until=until_then)
+    row = until(lambda: next((row for row in web.rows(ACTED) if row[5]), None))
+    assert row[3:5] == (2, 2)
+
+
+def test_a_replay_of_nothing_is_refused(web: Console, operator: Person) -> None:
+    held(web)
+    assert operator.post("/receipts/replay", search="R999999").status_code == 409
+    assert web.rows(ACTED) == []
+
+
+@pytest.fixture
+def officer(web: Console, environment: dict[str, str]) -> str:
+    """The place of another sender's receipt, and its row spoilt meanwhile."""
+    reception = reception_of(load(environment))
+    body = b'{"type": "Mortgage", "nmls": "1", "email": "officer@example.com", "timestamp": "2026-11-01 10:00:00"}'
+    with web.engine.begin() as conn:
+        reception.receive(conn, [reception.opened("mmi", body, dt.datetime.now(dt.UTC))])
+    with web.engine.begin() as conn:
+        conn.exec_driver_sql("UPDATE mmi_loan_officers SET email = 'spoilt'")
+    page = web.person(READER).page("/receipts?sender=mmi")
+    return str(re.findall(r"/console/receipts/(\d+\.\d+)", page)[0])
+
+
+EMAILS = "SELECT email FROM mmi_loan_officers"
+
+
+def test_another_senders_receipt_is_replayed_by_rebuilding_its_subject(
+    web: Console, officer: str, operator: Person
+) -> None:
+    assert "Rebuild loan officer 1" in operator.page(f"/receipts/{officer}")
+    tried = operator.post(f"/receipts/{officer}/replay", dry="1").text
+    assert "1 of 1 entries land. Nothing was changed." in tried
+    assert web.rows(EMAILS) == [("spoilt",)]
+    assert operator.post(f"/receipts/{officer}/replay").status_code == 303
+    assert web.rows(EMAILS) == [("officer@example.com",)]
+    assert [row[1:2] + row[3:] for row in web.rows(ACTED)] == [("replay", 1, 1, "1 of 1 entries land")]
+
+
+def test_a_history_that_is_not_whole_is_said_and_nothing_is_changed(
+    web: Console, officer: str, operator: Person
+) -> None:
+    with web.engine.begin() as conn:
+        conn.exec_driver_sql("DELETE FROM sender_bodies")
+    answer = operator.post(f"/receipts/{officer}/replay")
+    assert answer.status_code == 409
+    assert "1 of 1 entries were dropped" in answer.text
+    assert web.rows(EMAILS) == [("spoilt",)]
+    assert [row[3:5] for row in web.rows(ACTED)] == [(1, 0)]
+
+
+def test_a_replay_of_many_rebuilds_each_subject_once(web: Console, officer: str, operator: Person) -> None:
+    stale(web.engine, "R000001")
+    operator.post("/receipts/replay")
+    row = until(lambda: next((row for row in web.rows(ACTED) if row[5]), None))
+    assert row[3:] == (2, 2, "1 already ordered, 1 rebuilt")
+    assert web.rows(EMAILS) == [("officer@example.com",)]
+
+
+def test_without_the_keys_the_page_says_why_it_cannot_be_rebuilt(
+    web: Console, officer: str, environment: dict[str, str]
+) -> None:
+    keyless = {name: value for name, value in environment.items() if name != "FIELD_KEYS"} | {"CONSOLE_USERS": USERS}
+    with console(web.engine, keyless) as other:
+        person = other.person(OPERATOR)
+        assert "FIELD_KEYS is not set here" in person.page(f"/receipts/{officer}")
+        assert person.post(f"/receipts/{officer}/replay").status_code == 409

@@ -24,7 +24,15 @@ import pytest
 import redis
 from a_browser import Browser, browser
 from a_console import Person
+from databases import engine_on
 from from_outside import BARE, until
+from walking import walk
+
+from console import sampling
+from freshness.settings import load
+
+#: One house for all of them: two at once take each other's processors.
+pytestmark = pytest.mark.xdist_group("browser")
 
 ROOT = Path(__file__).parents[3]
 PICTURES = os.environ.get("MLM_CONSOLE_PICTURES")
@@ -35,6 +43,8 @@ PAGES = {
     "overview": "/console/",
     "webhooks": "/console/receipts",
     "webhook": "",  # of a receipt that changed rows
+    "sender": "",  # of another sender's receipt
+    "replay": "/console/receipts/replay",
     "refused": "/console/refused",
     "files": "/console/files",
     "file": f"/console/files/{DEAD}",
@@ -43,6 +53,14 @@ PAGES = {
     "bells": "/console/queues/bells/loan-sync",
     "actions": "/console/actions",
     "search": "/console/search?q=R0000",
+}
+
+#: Other senders prove themselves by these.
+SENDERS = {
+    "MMI_SECRET": "from-mmi",
+    "MAXWELL_TOKEN": "from-maxwell",
+    "COLLATERALXP_TOKEN": "from-collateralxp",
+    "SHOWMOJO_TOKEN": "from-showmojo",
 }
 
 _DEAD = """
@@ -80,7 +98,7 @@ class House:
 
 @contextmanager
 def up() -> Iterator[House]:
-    env = BARE | {"PYTHONPATH": str(ROOT), "PORT": "0"}
+    env = BARE | SENDERS | {"PYTHONPATH": str(ROOT), "PORT": "0"}
     argv = [sys.executable, "-P", "-m", "console", "up", "--json"]
     with subprocess.Popen(argv, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         said: list[str] = []
@@ -89,7 +107,9 @@ def up() -> Iterator[House]:
         listener = threading.Thread(target=lambda: said.extend(process.stderr))
         listener.start()
         try:
-            places = json.loads(process.stdout.readline())
+            told = process.stdout.readline()
+            assert told, f"it did not come up: {said[-20:]}"
+            places = json.loads(told)
             yield House(
                 places["receiver"], places["sandbox"], places["DATABASE_URL"], places["REDIS_URL"],
                 places["CONSOLE_PASSWORD"], said,
@@ -102,15 +122,23 @@ def up() -> Iterator[House]:
 
 @pytest.fixture(scope="module")
 def house() -> Iterator[House]:
-    """Everything runs; MLM has changed some files, refused callers have knocked, two files have a dead slice."""
+    """Everything runs; MLM has changed some files, other senders have delivered, refused callers have knocked, and two
+    files have a dead slice."""
     with up() as house:
+        with engine_on(house.database_url) as engine:
+            sent = list(sampling.send(engine, load(SENDERS), house.url, sampling.samples()))
+        assert all(each["as_meant"] for each in sent)
+        application = {"event": "application.created", "loanFileId": "lf-1", "application": {"ssn": "123-45-6789"}}
+        bearer = {"Authorization": "Bearer from-maxwell"}
+        maxwells = f"{house.url}/api/v1/senders/maxwell/webhook"
+        httpx.post(maxwells, json=application, headers=bearer).raise_for_status()
         for number in range(1, 26):
             part = ("assets", "borrowers", "fees", "conditions")[number % 4]
             httpx.post(f"{house.sandbox}/api/files/R{number:06}/touch/{part}").raise_for_status()
         httpx.post(f"{house.url}/api/v1/loans/mlm/webhook", json=[], headers={"Authorization": "Bearer wrong"})
         all_served = "SELECT 1 FROM file_freshness HAVING count(*) = 25 AND bool_and(served >= ordered)"
-        changed = "SELECT 1 FROM mlm_webhook_receipts WHERE rows_changed > 0 HAVING count(*) >= 20"
-        until(lambda: house.rows(changed) and house.rows(all_served), within_s=60)
+        changed = "SELECT 1 FROM mlm_webhook_receipts WHERE sender = 'mlm' AND rows_changed > 0 HAVING count(*) >= 20"
+        until(lambda: house.rows(changed) and house.rows(all_served), within_s=180)
         house.rows(_DEAD, refs=list(GROUPED), error=ERROR)
         yield house
 
@@ -122,6 +150,8 @@ def window(house: House) -> Iterator[Browser]:
         window.sign_in("admin", house.password)
         window.open("/console/receipts?changed=yes")
         PAGES["webhook"] = str(window.find("tbody a").get_attribute("href")).removeprefix(house.url)
+        window.open("/console/receipts?sender=mmi")
+        PAGES["sender"] = str(window.find("tbody a").get_attribute("href")).removeprefix(house.url)
         window.complaints()
         yield window
 
@@ -134,6 +164,7 @@ def test_each_page_is_accessible_and_fits(window: Browser, name: str, width: int
     window.open(PAGES[name])
     assert window.breaks_of_accessibility() == []
     assert window.overflows() <= 0
+    assert width < 1440 or window.cut_off() == []
     assert window.complaints() == []
     _picture(window, name, width, dark)
 
@@ -200,11 +231,112 @@ def test_filters_stay_in_the_address_and_leave_what_they_say(window: Browser) ->
     window.button("Filter").click()
     window.until(lambda: "search=R000003" in window.path)
     assert "outcome=dispatched" in window.path
-    from selenium.webdriver.common.by import By
-
-    shown = window.driver.find_elements(By.CSS_SELECTOR, "tbody tr")
+    shown = window.all("tbody tr")
     assert shown
     assert all("R000003" in row.text and "dispatched" in row.text for row in shown)
+
+
+FILTERS = {
+    "outcome": ("dispatched", "dispatched"),
+    "sender": ("mmi", "mmi"),
+    "span": ("1h", None),
+    "slower": ("3600", None),
+    "changed": ("yes", None),
+}
+
+
+@pytest.mark.parametrize("name", FILTERS)
+def test_each_choice_of_the_filters_comes_into_the_address_and_stays_chosen(window: Browser, name: str) -> None:
+    value, in_rows = FILTERS[name]
+    window.open("/console/receipts")
+    window.find(f"select[name={name}] option[value='{value}']").click()
+    window.button("Filter").click()
+    window.until(lambda: f"{name}={value}" in window.path)
+    assert window.find(f"select[name={name}]").get_attribute("value") == value
+    rows = window.all("tbody tr")
+    assert all(in_rows in row.text for row in rows if in_rows)
+    assert rows or name == "slower"
+    assert window.complaints() == []
+
+
+def test_each_word_of_the_filters_comes_into_the_address_and_stays_there(window: Browser) -> None:
+    window.open("/console/receipts")
+    window.find("input[name=event]").send_keys("Modified")
+    window.find("input[name=unserved]").click()
+    window.driver.execute_script("document.querySelector('input[name=until]').value = '2099-01-01T00:00'")
+    window.button("Filter").click()
+    window.until(lambda: "event=Modified" in window.path)
+    assert "unserved=1" in window.path
+    assert "until=2099-01-01T00%3A00" in window.path
+    assert window.find("input[name=event]").get_attribute("value") == "Modified"
+    assert window.find("input[name=unserved]").is_selected()
+    rows = window.all("tbody tr")
+    assert {row.find_element("css selector", "td:nth-child(2)").text for row in rows} == set(GROUPED) or not rows
+
+
+def test_the_states_of_files_are_a_step_apart(window: Browser) -> None:
+    for state in ("given up", "unconfirmed", "unstamped", "deleted", "all", "stale"):
+        window.open("/console/files")
+        window.driver.find_element("xpath", f"//main//a[contains(@href, 'state={state.split()[0]}')]").click()
+        window.until(lambda state=state: f"state={state.split()[0]}" in window.path)
+        assert window.complaints() == []
+
+
+def test_a_replay_decides_the_entry_once_more(window: Browser, house: House) -> None:
+    query = "SELECT count(*) FROM mlm_webhook_receipts WHERE replay_of IS NOT NULL AND sender = 'mlm'"
+    before = house.rows(query)
+    window.open(PAGES["webhook"])
+    window.button("Replay").click()
+    window.until(lambda: house.rows(query) > before)
+    window.until(lambda: "search=" in window.path)
+    assert "replay" in window.find("tbody tr").text
+    window.open(PAGES["webhook"])
+    window.button("Replay with force").click()
+    window.driver.switch_to.alert.accept()
+    window.until(lambda: house.rows(query)[0][0] == before[0][0] + 2)
+
+
+def test_many_receipts_are_tried_out_and_then_replayed(window: Browser, house: House) -> None:
+    query = "SELECT count(*) FROM mlm_webhook_receipts WHERE replay_of IS NOT NULL AND reference_number = 'R000004'"
+    window.open("/console/receipts?search=R000004")
+    window.button("Replay these").click()
+    window.until(lambda: "/receipts/replay" in window.path)
+    window.button("What would be decided now?").click()
+    window.until(lambda: "Nothing was changed" in window.find("#tried").text)
+    assert house.rows(query) == [(0,)]
+    window.find("main form button.go").click()
+    window.until(lambda: window.path == "/console/queues")
+    window.until(lambda: "receipts; " in window.text())
+    assert house.rows(query)[0][0] > 0
+    assert window.complaints() == []
+
+
+def test_another_senders_subject_is_tried_out_and_rebuilt(window: Browser, house: House) -> None:
+    query = "SELECT count(*) FROM mlm_webhook_receipts WHERE replay_of IS NOT NULL AND sender = 'mmi'"
+    window.open(PAGES["sender"])
+    window.button("What would come of it?").click()
+    window.until(lambda: "Nothing was changed" in window.find("#tried").text)
+    assert house.rows(query) == [(0,)]
+    window.button("Rebuild").click()
+    window.driver.switch_to.alert.accept()
+    window.until(lambda: house.rows(query) == [(1,)])
+
+
+def test_an_export_is_a_file_to_keep(window: Browser, tmp_path: Path) -> None:
+    window.driver.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path)})
+    window.open("/console/receipts?search=R000003")
+    window.button("Export as CSV").click()
+    (kept,) = window.until(lambda: list(tmp_path.glob("*.csv")))
+    until(lambda: "R000003" in kept.read_text())
+
+
+def test_who_signs_out_meets_the_door(house: House) -> None:
+    with browser(house.url) as other:
+        other.sign_in("admin", house.password)
+        other.find(".who button").click()
+        other.until(lambda: "/sign-in" in other.path)
+        other.open("/console/queues")
+        assert "/sign-in" in other.path
 
 
 def test_what_would_be_decided_is_said_on_the_page_itself(window: Browser) -> None:
@@ -284,17 +416,7 @@ def _pages(house: House) -> Iterator[tuple[str, str]]:
     """Every page that links lead to, from the overview on."""
     with httpx.Client(base_url=house.url, trust_env=False, timeout=30) as web:
         assert Person(web).sign_in("admin", house.password).status_code == 303
-        seen, ahead = set(), ["/console/", "/console/search?q=R0000", "/console/files?state=all"]
-        while ahead:
-            path = ahead.pop()
-            if path in seen:
-                continue
-            seen.add(path)
-            answer = web.get(path)
-            assert answer.status_code == 200, (path, answer.status_code)
-            yield path, answer.text
-            links = re.findall(r'href="(/console/[^"#]*)"', answer.text)
-            ahead += [link.replace("&amp;", "&") for link in links if "static" not in link]
+        yield from walk(web)
 
 
 def _picture(window: Browser, name: str, width: int, dark: bool) -> None:

@@ -275,3 +275,17 @@ def scans(ledger: Ledger, look: Any) -> bool:
         before = conn.exec_driver_sql(SCANNED).scalar_one() or 0
         look(conn)
         return bool(conn.exec_driver_sql(SCANNED).scalar_one() - before > 3_000)
+
+
+def test_who_did_what_stays_longer_than_the_rest(ledger: Ledger) -> None:
+    with ledger.begin() as conn:
+        for days in (pruning.ACTIONS_KEPT.days + 1, pruning.ACTIONS_KEPT.days - 1, 41):
+            conn.exec_driver_sql(
+                "INSERT INTO console_actions (at, who, what, wanted, reached) "
+                "VALUES (mlm_now() - make_interval(days => %(days)s), 'ann', 'refresh', 1, 1)",
+                {"days": days},
+            )
+    assert prune(ledger).console_actions == 1
+    assert prune(ledger, 11 * DAYS_40).console_actions == 0
+    with ledger.begin() as conn:
+        assert conn.exec_driver_sql("SELECT count(*) FROM console_actions").scalar() == 2

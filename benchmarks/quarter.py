@@ -1,0 +1,129 @@
+"""A database that has been in use for a quarter, with the product's receiver on it: filled once, for all groups that
+look at it. Who uses it up comes last."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import redis
+
+from freshness.ledger.weeks import Week
+
+from . import files, filling
+from .ground import execute, ground, settle
+from .load import Outcome, send
+from .parties import Ours
+from .scale import scaled
+
+FILES, RECEIPTS = scaled(1_000_000, 1_000), scaled(10_000_000, 10_000)
+#: Files that changes are told of.
+BUSY = min(20_000, FILES)
+BATCH, CONNECTIONS, OPEN_CONNECTIONS = 50, 32, 128
+WARM_S, SECONDS, OPEN_S = 1.0, 4.0, 8.0
+#: More than is answered.
+MOST_ONES_A_S = 12_000
+
+# What was stale is served again, without a look at all the rest.
+_FRESH_AGAIN = """
+WITH stale AS MATERIALIZED (SELECT id, ordered FROM file_freshness WHERE served < ordered),
+served AS (UPDATE file_concerns c SET served = s.ordered, landed = s.ordered FROM stale s WHERE c.file_id = s.id)
+UPDATE file_freshness f SET served = s.ordered, wanted = %(held)s FROM stale s WHERE f.id = s.id
+"""
+_NOW = "SELECT mlm_now()"
+_RECEIVED = """
+SELECT outcome, reason, count(*) FROM mlm_webhook_receipts WHERE received_at >= %(since)s GROUP BY 1, 2
+"""
+_ORDERED = "SELECT count(*) FROM refresh_orders WHERE placed_at >= %(since)s"
+
+
+class Full(Ours):
+    """The product's receiver on a database that has been in use for a quarter."""
+
+    weeks: Sequence[Week]
+    filled_s: float
+
+    def fill(self) -> None:
+        """Files, and weeks of receipts."""
+        self.filled_s, self.weeks = filling.fill(self.url, FILES, RECEIPTS)
+
+    def make_fresh(self) -> None:
+        """Bring the files back to where a round begins; receipts and orders stay."""
+        execute(self.url, _FRESH_AGAIN, held=files.HELD)
+        with redis.Redis.from_url(self.here.servers.redis_url) as client:
+            client.flushall()
+        settle(self.url)
+        self.since = execute(self.url, _NOW)[0][0]
+
+    def received(self) -> tuple[list[tuple[Any, ...]], int]:
+        """Since the round began."""
+        return execute(self.url, _RECEIVED, since=self.since), execute(self.url, _ORDERED, since=self.since)[0][0]
+
+    def paced(self, rate: float, meanwhile: Callable[[int], None] = lambda port: None) -> Outcome:
+        """The receiver under entries that come singly at this rate, while something else is done; it is told the port.
+
+        Raises:
+            BaseException: what was done meanwhile failed.
+        """
+        load_s = WARM_S + OPEN_S
+        failed: list[BaseException] = []
+
+        def beside(port: int) -> None:
+            try:
+                meanwhile(port)
+            except BaseException as error:  # noqa: BLE001 - raised below, in the thread that measures
+                failed.append(error)
+
+        with self.receiver() as port:
+            aside = threading.Thread(target=beside, args=(port,))
+            aside.start()
+            load = self.requests(port, 1, int(rate * (load_s + 1)))
+            connections = OPEN_CONNECTIONS
+            outcome = send(load, port, self.file, connections=connections, seconds=OPEN_S, warm_s=WARM_S, rate=rate)
+            aside.join()
+        if failed:
+            raise failed[0]
+        self.check(outcome.answered)
+        return outcome
+
+
+def take(ours: Ours, batch: int, most_a_s: float) -> Outcome:
+    """What the receiver makes of this load, closed loop, its receipts counted."""
+    requests = int(most_a_s * (WARM_S + SECONDS))
+    with ours.receiver() as port:
+        load = ours.requests(port, batch, requests)
+        outcome = send(load, port, ours.file, connections=CONNECTIONS, seconds=SECONDS, warm_s=WARM_S)
+    ours.check(outcome.answered * batch)
+    return outcome
+
+
+_kept = ExitStack()
+_full: list[Full] = []
+
+
+@contextmanager
+def kept() -> Iterator[None]:
+    """Whatever was filled within the block goes with its end."""
+    try:
+        yield
+    finally:
+        _full.clear()
+        _kept.close()
+
+
+def looked_at(say: Callable[[str], None]) -> Full:
+    """The database, for somebody who leaves it as it is."""
+    if not _full:
+        say(f"filling: {FILES:,} files, {RECEIPTS:,} receipts …")
+        _full.append(Full(_kept.enter_context(ground()), BUSY, "full"))
+        say(f"filled in {_full[0].filled_s:.0f} s")
+    return _full[0]
+
+
+@contextmanager
+def used_up(say: Callable[[str], None]) -> Iterator[Full]:
+    """The database, for somebody after whom it is of no use any more."""
+    with kept():
+        yield looked_at(say)

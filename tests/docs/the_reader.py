@@ -1,0 +1,50 @@
+"""Somebody who reads the documents, before a house as `make up` starts it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import httpx
+import psycopg
+from databases import FIELD_KEYS, database, emptied_redis
+
+from console import importing
+from console.laptop import Laptop, running
+
+ROOT = Path(__file__).parents[2]
+
+#: What docs/senders.md starts it with.
+SENDERS = {"MMI_SECRET": "a", "COLLATERALXP_TOKEN": "b", "SHOWMOJO_TOKEN": "c"}
+
+
+class Reader(NamedTuple):
+    """Somebody who reads the documents: a directory to stand in, the names that the first steps give, and the house."""
+
+    directory: Path
+    environ: dict[str, str]
+    laptop: Laptop
+
+
+@contextmanager
+def reading(admin: psycopg.Connection, directory: Path) -> Iterator[Reader]:
+    """A reader in this directory, files in the house, and one of them edited in MLM already."""
+    (directory / "worker.log").symlink_to(directory / "receiver.log")
+    with database(admin, "documents") as url, (directory / "receiver.log").open("w") as log:
+        given = {"DATABASE_URL": url, "REDIS_URL": emptied_redis(), "FIELD_KEYS": FIELD_KEYS, **SENDERS}
+        with running({**os.environ, **given}, log, any_port=True) as laptop:
+            begun = importing.begin(laptop.house.engine, laptop.sandbox_files())
+            for _ in importing.follow(laptop.house.engine, laptop.house.bell, begun.run):
+                pass
+            httpx.post(f"{laptop.sandbox_url}/api/files/R000001/touch/assets").raise_for_status()
+            yield Reader(directory, _environ(laptop), laptop)
+
+
+def _environ(laptop: Laptop) -> dict[str, str]:
+    path = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
+    named = {"API": laptop.receiver_url, "SANDBOX": str(laptop.sandbox_url)}
+    return {**laptop.environ, **named, "PATH": path, "PYTHONPATH": str(ROOT)}

@@ -66,16 +66,22 @@ def console_routes(settings: Settings, caller: Callable[[Request], str]) -> tupl
     """The console, as routes for the receiver's app; none if nobody is configured, so that it answers 404.
 
     `caller` says which address a request came from. Connections are the console's own, and few; so is their role, if
-    CONSOLE_DATABASE_URL names one.
+    CONSOLE_DATABASE_URL names one. What other senders sent it can neither read nor write so: a rebuild, which lands
+    it once more, is the receiver's doing.
     """
     users = users_of(settings)
-    settings = replace(settings, database_url=settings.console_database_url or settings.database_url)
-    return pages(House(settings, "web console", threads=THREADS), users, caller) if users else ()
+    if not users:
+        return ()
+    own = replace(settings, database_url=settings.console_database_url or settings.database_url)
+    receiving = House(settings, "web console, rebuilding", threads=1)
+    return pages(House(own, "web console", threads=THREADS), receiving, users, caller)
 
 
-def pages(house: House, users: Mapping[str, ConsoleUser], caller: Callable[[Request], str]) -> tuple[BaseRoute, ...]:
+def pages(
+    house: House, receiving: House, users: Mapping[str, ConsoleUser], caller: Callable[[Request], str]
+) -> tuple[BaseRoute, ...]:
     """The console's routes on this house."""
-    kit = Kit(house, users, caller)
+    kit = Kit(house, receiving, users, caller)
     nouns = (
         SignIn(kit),
         Overview(kit),

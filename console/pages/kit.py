@@ -58,9 +58,11 @@ class Refused(Exception):
 
 @dataclass
 class Kit:
-    """The parts that pages are made of. `caller` says which address a request came from."""
+    """The parts that pages are made of. `receiving` is the house as the receiver has it; `caller` says which address a
+    request came from."""
 
     house: House
+    receiving: House
     users: Mapping[str, ConsoleUser]
     caller: Callable[[Request], str]
     templates: Environment = field(default_factory=lambda: _templates())

@@ -159,8 +159,9 @@ class Replay:
         dry: bool = False,
     ) -> Iterator[Done]:  # fmt: skip
         if receipts:
-            reception = reception_of(self._kit.house.settings)
-            for done in rebuilding.rebuild(self._kit.house.engine, reception, receipts, dry_run=dry, rate=rate):
+            receiving = self._kit.receiving
+            reception = reception_of(receiving.settings)
+            for done in rebuilding.rebuild(receiving.engine, reception, receipts, dry_run=dry, rate=rate):
                 said = f"{done['applied']} of {done['entries']} entries land" if done["done"] else done["why"]
                 yield Done(REBUILT if done["done"] else NOT_WHOLE, said, said, whole=done["done"])
 

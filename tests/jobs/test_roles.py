@@ -17,6 +17,7 @@ from in_process import APP_CODE
 from sqlalchemy.orm import Session
 from whole_house import PORTAL_TOKEN, ROOT, Process, WholeHouse, until
 
+from console.pages.words import place_of
 from freshness import capture_mark, own_write, seed_mark
 from freshness.ledger import weeks
 from freshness.ledger.files import FileRef
@@ -202,6 +203,11 @@ def test_every_page_of_the_console_shows(house: HouseOfRoles):
         assert "/console/files/R000001" in seen
         token = re.findall(r'name="token" value="([^"]+)"', web.get("/console/actions").text)[0]
         assert web.post("/console/refresh/R000001", data={"token": token}).status_code in (200, 303)
+        query = "SELECT received_at, id FROM mlm_webhook_receipts WHERE sender = 'mmi' ORDER BY id LIMIT 1"
+        place = place_of(house.rows(query)[0]._asdict())
+        tried = web.post(f"/console/receipts/{place}/replay", data={"token": token, "dry": "1"})
+        assert "Nothing was changed" in tried.text
+        assert web.post(f"/console/receipts/{place}/replay", data={"token": token}).status_code == 303
         assert web.post("/console/sign-out", data={"token": token}).status_code == 303
     assert house.refusals() == []
 

@@ -51,11 +51,14 @@ _WHAT = {
     404: "Unknown, or no token is configured for this route",
     413: "The body is too large",
     422: "JSON, but not of a form that is known",
+    429: "Too many requests of this address were refused, and so is this; come again after `Retry-After` seconds",
     503: "PostgreSQL is away; try again after `Retry-After` seconds",
 }
+_RETRY_AFTER = {"Retry-After": {"required": True, "schema": {"type": "string", "pattern": "^[0-9]+$"}}}
 _HEADERS = {
     401: {"WWW-Authenticate": {"required": True, "schema": {"type": "string"}}},
-    503: {"Retry-After": {"required": True, "schema": {"type": "string", "pattern": "^[0-9]+$"}}},
+    429: _RETRY_AFTER,
+    503: _RETRY_AFTER,
 }
 _FILE_STATUS = {"$ref": "#/components/schemas/FileStatus"}
 _EXITED = {
@@ -247,6 +250,8 @@ def _operation(
     form: dict[str, Any] | None = None,
     media_type: str = "application/json",
 ) -> dict[str, Any]:
+    if 401 in refused:  # whoever is refused may be refused too often
+        refused = (*refused, 429)
     operation: dict[str, Any] = {
         "summary": summary,
         "security": [{security: []}] if security else [],

@@ -179,6 +179,13 @@ def test_the_commands_of_engineers_work_as_the_console(house: HouseOfRoles):
     assert not REFUSED.search((done := house.run("doctor", "--last-delivery")).stdout + done.stderr)
 
 
+def test_a_command_under_a_role_that_may_not_is_one_line_and_names_the_page(house: HouseOfRoles):
+    house.environment["DATABASE_URL"] = house.as_role("reader")
+    done = house.run("queues")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert re.fullmatch(r"freshness: PostgreSQL: permission denied for table \w+; docs/security.md .*\n", done.stderr)
+
+
 def test_every_page_of_the_console_shows(house: HouseOfRoles):
     with httpx.Client(base_url=house.url, timeout=30) as web:
         token = re.findall(r'name="token" value="([^"]+)"', web.get("/console/sign-in").text)[0]

@@ -125,6 +125,11 @@ def test_openapi_names_every_route_and_no_other(engine: sa.Engine) -> None:
     assert described == routes
 
 
+def test_openapi_says_429_wherever_somebody_may_be_refused() -> None:
+    told = [set(each["responses"]) for path in document()["paths"].values() for each in path.values()]
+    assert [codes for codes in told if ("401" in codes) != ("429" in codes)] == []
+
+
 def test_openapi_is_served_and_every_reference_in_it_leads_somewhere(served: Receiver) -> None:
     said = served.get("/openapi.json", token=None).json()
     assert said["openapi"].startswith("3.1")

@@ -55,8 +55,8 @@ SELECT (SELECT count(*) FROM file_freshness WHERE served < ordered OR confirm_at
      + (SELECT count(*) FROM own_writes WHERE exited_at IS NOT NULL AND capture_wanted AND captured_at IS NULL)
 """
 
-#: Files with an own write that has not exited. The portal exits all that it knows: these were registered, and the answer
-#: was lost. They are ended after five minutes; until then such a file may say that it is unconfirmed.
+#: Files with an own write that has not exited. The portal exits all that it knows: these were registered, and the
+#: answer was lost. They are ended after five minutes; until then such a file may say that it is unconfirmed.
 _WITHOUT_EXIT = """
 SELECT f.ref FROM own_writes w JOIN file_freshness f ON f.id = w.file_id WHERE w.exited_at IS NULL
 """

@@ -13,6 +13,7 @@ import re
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 import httpx
 
@@ -62,7 +63,7 @@ _SCENE = (
     "ANALYZE file_freshness, file_concerns, refresh_orders, refused_deliveries, console_actions",
 )
 _AS_BEFORE = (
-    "UPDATE file_concerns SET attempts = 0, tried_order = NULL, first_error_at = NULL, last_error_at = NULL, "
+    "UPDATE file_concerns SET attempts = 0, tried_order = 0, first_error_at = NULL, last_error_at = NULL, "
     "last_error = NULL WHERE attempts > 0",
     "UPDATE file_freshness SET unstamped = false WHERE unstamped",
     "UPDATE file_freshness SET deleted_at = NULL WHERE deleted_at IS NOT NULL",
@@ -94,13 +95,14 @@ def run(rounds: int, say: Callable[[str], None]) -> Measured:
     return Measured(_rows(seen, pages, rate), ground.versions(full.here.servers), _figures(seen, pages))
 
 
-def _signed_in(port: int) -> httpx.Client:
-    web = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False)
-    token = _TOKEN.findall(web.get("/console/sign-in").text)[0]
-    answer = web.post("/console/sign-in", data={"name": "ann", "password": PASSWORD, "token": token})
-    if answer.status_code != 303:
-        raise RuntimeError(f"signing in was answered {answer.status_code}")
-    return web
+@contextmanager
+def _signed_in(port: int) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False) as web:
+        token = _TOKEN.findall(web.get("/console/sign-in").text)[0]
+        answer = web.post("/console/sign-in", data={"name": "ann", "password": PASSWORD, "token": token})
+        if answer.status_code != 303:
+            raise RuntimeError(f"signing in was answered {answer.status_code}")
+        yield web
 
 
 def _pages(full: Full, web: httpx.Client) -> Mapping[str, str]:

@@ -98,7 +98,7 @@ def _columns(wanted: Field, text: str, keys: FieldKeys) -> Row:
             return sealed_whole(column, values.text(text), keys)
         case Kind.SECRET_DATE:
             day = values.date(text)
-            return sealed_whole(column, day.isoformat() if day else None, keys)
+            return sealed_whole(column, None if day is None else day.isoformat(), keys)
         case Kind.LABEL:
             label = values.text(text)
             if label and len(label) > _LONGEST_ID:

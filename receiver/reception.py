@@ -47,7 +47,8 @@ class Reception:
         Raises:
             BodyFault: it cannot be one.
         """
-        return Delivery(name, body.decode(), self._senders[name].entries(body, at), at)
+        entries = self._senders[name].entries(body, at)
+        return Delivery(name, body.decode(), entries, at)
 
     def sealed(self, delivery: Delivery) -> bytes:
         """A delivery's body for the spool, where no week's key can be had."""

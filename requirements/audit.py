@@ -14,33 +14,36 @@ from pathlib import Path
 LOCKS = ("run.txt", "dev.txt")
 
 
-def audited(lock: Path) -> list[str] | None:
-    """A line for each vulnerability; None if nobody could be asked."""
+def audited(lock: Path) -> list[str]:
+    """A line for each vulnerability. What nobody could be asked of is said on standard error."""
     argv = [sys.executable, "-m", "pip_audit", "--requirement", lock, "--disable-pip", "--require-hashes"]
     done = subprocess.run([*argv, "--format=json", "--progress-spinner=off"], capture_output=True, text=True)  # noqa: S603
     try:
-        told = json.loads(done.stdout)
+        packages = json.loads(done.stdout)["dependencies"]
     except ValueError:
-        last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-        print(f"NO AUDIT WAS MADE of {lock.name}: {last[:300]}", file=sys.stderr)
-        return None
+        _say_that_none_was_made(lock, (done.stderr.strip().splitlines() or ["it said nothing"])[-1])
+        return []
+    skipped = [each for each in packages if "skip_reason" in each]
+    if skipped:
+        _say_that_none_was_made(lock, f"{len(skipped)} of {len(packages)} packages: {skipped[0]['skip_reason']}")
+    print(f"{lock.name}: {len(packages) - len(skipped)} of {len(packages)} packages audited")
     return [
         f"{each['name']} {each['version']}: {hole['id']}, mended in {', '.join(hole['fix_versions']) or 'none yet'}"
-        for each in told["dependencies"]
+        for each in packages
         for hole in each.get("vulns", ())
     ]
 
 
 def main() -> int:
     """Audit every lock."""
-    holes: list[str] = []
-    for name in LOCKS:
-        found = audited(Path(__file__).with_name(name))
-        if found is not None:
-            print(f"{name}: {len(found)} known vulnerabilities")
-            holes += found
-    print("\n".join(sorted(set(holes))))
+    holes = sorted({hole for name in LOCKS for hole in audited(Path(__file__).with_name(name))})
+    for hole in holes:
+        print(hole)
     return 1 if holes else 0
+
+
+def _say_that_none_was_made(lock: Path, why: str) -> None:
+    print(f"NO AUDIT WAS MADE of {lock.name}: {why[:300]}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from freshness.guard import Outcome
-from freshness.ledger import backlog, backstops, deliveries, given_up, pulse, workers
+from freshness.ledger import backstops, deliveries, given_up, pulse, workers
 from freshness.ledger.pulse import Pulse
 from jobs.broker import connect
 from jobs.circuit import CircuitState, circuit_state
@@ -22,6 +22,7 @@ from jobs.house import House
 from jobs.inspecting import Inspection, inspect
 
 from . import charts, words
+from .behind import AMONG, behind
 from .charts import Series
 from .kit import Kit, Refused
 from .sessions import Visitor
@@ -30,9 +31,6 @@ WINDOWS = {"1h": dt.timedelta(hours=1), "6h": dt.timedelta(hours=6), "24h": dt.t
 
 #: What was seen serves all who ask within this time, however many keep the page open.
 SERVES_S = 2.0
-
-#: Stale files that are counted; of more it is said that there are more.
-AMONG = 10_000
 
 #: The outcomes from the bottom of a bar to its top, each in its colour.
 TONES = {
@@ -102,11 +100,13 @@ class Overview:
 
 def _look(conn: Connection, house: House, window: dt.timedelta) -> dict[str, Any]:
     beat = pulse.pulse(conn, window)
+    late, all_of_it = behind(conn, house.rules)
     refused, refused_at = deliveries.refused_since(conn, beat.until - window)
     processes = workers.heard_of(conn)
     return {
         "pulse": beat,
-        "behind": backlog.backlog(conn, house.rules, AMONG),
+        "behind": late,
+        "all_of_it": all_of_it,
         "errors": given_up.by_error(conn, house.rules, AMONG),
         "refused": refused,
         "refused_at": refused_at,

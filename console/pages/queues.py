@@ -19,8 +19,9 @@ from jobs.inspecting import Bell, peek
 
 from .. import actions, redriving
 from ..actions import What
+from .behind import AMONG, behind
 from .kit import ROOT, Form, Kit, Refused
-from .overview import AMONG, bells
+from .overview import bells
 from .sessions import Visitor
 from .under_way import UnderWay
 
@@ -58,8 +59,10 @@ class Queues:
 
         def look(conn: Connection) -> dict[str, Any]:
             beat = pulse.pulse(conn, DRAIN, steps=5)
+            late, all_of_it = behind(conn, rules)
             return {
-                "behind": backlog.backlog(conn, rules, AMONG),
+                "behind": late,
+                "all_of_it": all_of_it,
                 "errors": given_up.by_error(conn, rules, AMONG),
                 "leases": backlog.leases(conn, rules, AMONG),
                 "living": workers.living(conn),
@@ -70,7 +73,7 @@ class Queues:
 
         shown = await self._kit.read(look)
         seen = await self._kit.in_thread(lambda: bells(self._kit.house))
-        return await self._kit.page(request, "queues.html", visitor, bells=seen, among=AMONG, **shown)
+        return await self._kit.page(request, "queues.html", visitor, bells=seen, **shown)
 
     async def try_out(self, request: Request, visitor: Visitor) -> Response:
         """The dry run: what would be redriven."""

@@ -40,9 +40,12 @@ class Owner:
 
 _ID = "SELECT id FROM file_freshness WHERE ref = %(ref)s"
 
+# Not as joins: where there are no leads, PostgreSQL would take the empty table for the cheap side, and read all files.
 _BY_NUMBER = """
-SELECT f.id FROM file_freshness f JOIN loans l ON l.id = f.loan_id WHERE l.mlm_loan_number = ANY(%(numbers)s)
-UNION SELECT f.id FROM file_freshness f JOIN leads l ON l.id = f.lead_id WHERE l.mlm_loan_number = ANY(%(numbers)s)
+SELECT id FROM file_freshness
+WHERE loan_id = ANY(ARRAY(SELECT id FROM loans WHERE mlm_loan_number = ANY(%(numbers)s)))
+UNION SELECT id FROM file_freshness
+WHERE lead_id = ANY(ARRAY(SELECT id FROM leads WHERE mlm_loan_number = ANY(%(numbers)s)))
 ORDER BY id
 """
 

@@ -29,6 +29,7 @@ VALUES = {
     "FIELD_KEYS": f"{PLANTED}AAAAAAAAAAAAAAAAAAAAAAAA",
     "CONSOLE_USERS": f"ann:reader:scrypt.14.8.1.{PLANTED}.{'A' * 43}",
     "MAXWELL_AWS_KEYS": f"AKID:{PLANTED}",
+    "MAXWELL_BASIC": f"maxwell:{PLANTED}",
 }
 
 

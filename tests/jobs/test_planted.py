@@ -17,6 +17,7 @@ from test_tracing import Collector
 from whole_house import WEBHOOK_TOKEN, WholeHouse, until
 
 from console.binaries import postgresql
+from freshness.ledger.rotation import sealed_tables
 from mlm_client.sandbox.editing import edit
 from mlm_client.sandbox.server import SandboxServer
 
@@ -182,3 +183,14 @@ def test_no_metric_no_answer_and_no_page_of_ours_holds_anything_of_a_person(day:
     ]
     assert REF in "".join(told)
     assert found("\n".join(told), SENSITIVE, PERSONAL) == []
+
+
+def test_all_that_is_sensitive_did_come_in_and_can_be_read_by_who_holds_the_key(day: WholeHouse):
+    """Else the others would find nothing because there was nothing."""
+    plain = []
+    for table in sealed_tables():
+        for row in day.rows(f"SELECT * FROM {table.name} WHERE {table.where}"):
+            sealed = [getattr(row, f"{column}_encrypted") for column in table.columns]
+            plain += [day.house.keys.open(each) for each in sealed if each is not None]
+    text = "\n".join(plain)
+    assert [what for what, forms in SENSITIVE.items() if not any(form in text for form in forms)] == []

@@ -26,6 +26,10 @@ def limited(engine: sa.Engine) -> Iterator[Receiver]:
         yield served
 
 
+def signed(body: bytes) -> dict[str, str]:
+    return {"X-MMI-Signature": hmac.new(b"from-mmi", body, hashlib.sha256).hexdigest()}
+
+
 def wear_out(served: Receiver) -> None:
     statuses = [served.post(token="wrong", json=BATCH).status_code for _ in range(4)]
     assert statuses == [401, 401, 401, 429]
@@ -49,10 +53,10 @@ def test_it_never_falls_on_who_bears_the_token_though_others_at_the_address_knoc
 
 def test_it_never_falls_on_a_signed_delivery_of_another_senders(limited: Receiver):
     wear_out(limited)
-    body = json.dumps({"type": "Mortgage", "nmls": "1", "timestamp": "2026-01-02 03:04:05"}).encode()
-    signed = {"X-MMI-Signature": hmac.new(b"from-mmi", body, hashlib.sha256).hexdigest()}
-    assert limited.post(MMI, token=None, content=body, headers=signed).status_code == 200
-    assert limited.post(MMI, token=None, content=b"{", headers=signed).status_code == 429
+    good = json.dumps({"type": "Mortgage", "nmls": "1", "timestamp": "2026-01-02 03:04:05"}).encode()
+    assert limited.post(MMI, token=None, content=good, headers=signed(good)).status_code == 200
+    assert limited.post(MMI, token=None, content=b"{", headers=signed(b"{")).status_code == 400
+    assert limited.post(MMI, token=None, content=b"{", headers=signed(good)).status_code == 429
 
 
 @pytest.mark.parametrize("number", range(1, 6))

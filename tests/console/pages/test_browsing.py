@@ -9,7 +9,8 @@ import sqlalchemy as sa
 from from_outside import NEWER, RULES, entry, receive
 from scenes import dead, stale, trickle
 
-from freshness.ledger import browsing, pulse, shelves, status
+from console.pages.behind import behind
+from freshness.ledger import browsing, measures, pulse, shelves, status
 from freshness.ledger.browsing import Found, Place, Wanted
 from freshness.ledger.shelves import Shelf
 
@@ -150,3 +151,19 @@ def test_the_pulse_counts_each_receipt_once_and_says_since_when(engine: sa.Engin
     assert whole.counts_since == whole.minutes[0].at
     assert sum(sum(minute.outcomes.values()) for minute in part.minutes) == 2
     assert part.counts_since > part.minutes[0].at
+
+
+def test_of_more_stale_files_than_a_page_counts_it_says_what_a_scheduler_counted(engine: sa.Engine) -> None:
+    dead(engine, "R000001", "R000002", "R000003")
+    with engine.begin() as conn:
+        conn.exec_driver_sql("SELECT set_config('mlm.now', mlm_now()::text, true)")
+        alone, whole = behind(conn, RULES, among=2)
+        assert (alone.stale_files, whole) == (2, False)
+        assert measures.measure(conn, RULES)
+        told, whole = behind(conn, RULES, among=2)
+        assert whole
+        assert (told.stale_files, told.given_up) == (3, 3)
+        assert [each.stale for each in told.concerns] == [3] * len(RULES.active)
+        assert behind(conn, RULES, among=10)[0] == behind(conn, RULES, among=4)[0]
+        conn.exec_driver_sql("UPDATE measures SET measured_at = mlm_now() - interval '1 hour'")
+        assert behind(conn, RULES, among=2) == (alone, False), "what was counted an hour ago says nothing of now"

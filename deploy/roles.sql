@@ -59,6 +59,7 @@ INSERT INTO wanted VALUES
 ('mlm_worker', 'SELECT, INSERT, UPDATE, DELETE',
  'refresh_orders own_writes mlm_webhook_receipts slice_runs refused_deliveries backstop_runs workers tallies'),
 ('mlm_worker', 'SELECT, INSERT', 'missed_changes'),
+('mlm_worker', 'SELECT (id, at), DELETE', 'console_actions'),
 ('mlm_worker', 'SELECT, INSERT, DELETE', 'schedule_claims'),
 ('mlm_worker', 'SELECT, UPDATE', 'event_counter'),
 ('mlm_worker', 'SELECT, UPDATE, DELETE', 'body_keys sender_bodies'),

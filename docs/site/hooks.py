@@ -39,7 +39,7 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
 
 
 def _decisions() -> str:
-    return "\n".join(["| | |", "| --- | --- |", *map(_row, DECISIONS)])
+    return "\n".join(["| | decision |", "| --- | --- |", *map(_row, DECISIONS)])
 
 
 def _row(decision: Path) -> str:

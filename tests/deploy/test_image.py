@@ -53,6 +53,13 @@ def test_the_image_is_built_from_every_package_and_lets_nothing_else_in() -> Non
     assert (ROOT / ".dockerignore").read_text("utf-8").splitlines()[1] == "*"
 
 
+def test_the_image_installs_what_is_locked_by_hash_and_us_as_it_is_written_down() -> None:
+    written = re.findall(r"^(pip install .*)$", (ROOT / "requirements/README.md").read_text("utf-8"), re.MULTILINE)
+    installed = re.findall(r"/opt/freshness/bin/(pip install .*?)(?: &&.*)?$", DOCKERFILE, re.MULTILINE)
+
+    assert installed == written
+
+
 def test_what_is_installed_has_the_packages_templates_scripts_and_samples() -> None:
     """Each kind of file that a package has beside modules is one that setuptools is told to take along."""
     taken = PROJECT["tool"]["setuptools"]["package-data"]["*"]

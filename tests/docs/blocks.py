@@ -12,7 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PAGES = (ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").rglob("*.md")))
+PAGES = (
+    ROOT / "README.md",
+    ROOT / "CHANGELOG.md",
+    ROOT / "SECURITY.md",
+    ROOT / "requirements/README.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
+)
 
 #: Languages whose blocks are run. A block without one is a picture, or what a program prints.
 RUN = ("sh", "python", "php", "http", "yaml", "ini")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,7 +42,18 @@ def reading(admin: psycopg.Connection, directory: Path) -> Iterator[Reader]:
             for _ in importing.follow(laptop.house.engine, laptop.house.bell, begun.run):
                 pass
             httpx.post(f"{laptop.sandbox_url}/api/files/R000001/touch/assets").raise_for_status()
+            _await_its_receipt(laptop)
             yield Reader(directory, _environ(laptop), laptop)
+
+
+def _await_its_receipt(laptop: Laptop) -> None:
+    ends = time.monotonic() + 60
+    while True:
+        with laptop.house.engine.begin() as conn:
+            if conn.exec_driver_sql("SELECT FROM mlm_webhook_receipts WHERE served_at IS NOT NULL").first() is not None:
+                return
+        assert time.monotonic() < ends, "the edit did not land"
+        time.sleep(0.05)
 
 
 def _environ(laptop: Laptop) -> dict[str, str]:

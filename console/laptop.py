@@ -27,7 +27,6 @@ from freshness.errors import SettingError
 from freshness.ledger import workers
 from freshness.settings import Settings, load
 from hydrators.names import load_names
-from jobs import log
 from jobs.house import House
 from migrations.upgrade import upgrade
 from mlm_client.sandbox.server import CLIENT_ID, CLIENT_SECRET, LOAN_PATH, TOKEN_PATH
@@ -87,7 +86,6 @@ def running(environ: Mapping[str, str], out: TextIO, *, any_port: bool = False) 
     _bind(given.host, given.port).close()
     with embedded(durable=False, database_url=given.database_url, redis_url=given.redis_url) as servers:
         upgrade(servers.database_url)
-        log.configure("up")
         sandbox_port = _free_port("127.0.0.1", 0 if any_port else SANDBOX_PORT)
         sandbox_url = f"http://127.0.0.1:{sandbox_port}" if with_sandbox else None
         if servers.postgresql:

@@ -19,6 +19,7 @@ from console.laptop import WORKERS, Laptop, running
 from console.output import json_option, lines, plain, progress, say
 from console.processes import ended_by_signals
 from freshness.settings import SETTINGS
+from jobs import log
 
 #: What was made up and is told to scripts.
 MADE_UP = ("DATABASE_URL", "REDIS_URL", "PORTAL_API_TOKEN", "CONSOLE_PASSWORD")
@@ -41,6 +42,7 @@ def command(demo: bool, as_json: bool) -> int:
 def _stay(as_json: bool) -> int:
     out = ForPeople(show=True)
     with ended_by_signals(), running(os.environ, out) as laptop:
+        log.configure("up")
         if laptop.sandbox_url:
             _import(laptop)
         if as_json:
@@ -74,6 +76,7 @@ def _act_out(as_json: bool) -> int:
     with ended_by_signals() as ended:
         try:
             with running(environ, out, any_port=True) as laptop:
+                log.configure("up")
                 if not as_json:
                     say(f"\n{_what_runs(laptop)}\n  Started in {time.monotonic() - began:.1f} s.")
                 held = day.act(laptop, as_json)

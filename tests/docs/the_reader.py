@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import httpx
 import psycopg
-from databases import FIELD_KEYS, database, emptied_redis
+from databases import FIELD_KEYS, database
 
 from console import importing
 from console.laptop import Laptop, running
@@ -33,10 +33,11 @@ class Reader(NamedTuple):
 
 @contextmanager
 def reading(admin: psycopg.Connection, directory: Path) -> Iterator[Reader]:
-    """A reader in this directory, files in the house, and one of them edited in MLM already."""
+    """A reader in this directory, files in the house, and one of them edited in MLM already. The house has a Valkey of
+    its own: it outlives tests whose work its worker would take."""
     (directory / "worker.log").symlink_to(directory / "receiver.log")
     with database(admin, "documents") as url, (directory / "receiver.log").open("w") as log:
-        given = {"DATABASE_URL": url, "REDIS_URL": emptied_redis(), "FIELD_KEYS": FIELD_KEYS, **SENDERS}
+        given = {"DATABASE_URL": url, "FIELD_KEYS": FIELD_KEYS, **SENDERS}
         with running({**os.environ, **given}, log, any_port=True) as laptop:
             begun = importing.begin(laptop.house.engine, laptop.sandbox_files())
             for _ in importing.follow(laptop.house.engine, laptop.house.bell, begun.run):

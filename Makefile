@@ -4,7 +4,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
-PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup --hypothesis-profile=ci --basetemp=.freshness/tests
+# A file's tests stay together: they share houses that take seconds to start, and some go on where the one before ended.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --hypothesis-profile=ci --basetemp=.freshness/tests
 
 .DEFAULT_GOAL := help
 .PHONY: help venv demo up test test-all browser faults soak fuzz check lint types floors lock audit sbom bench docs clean

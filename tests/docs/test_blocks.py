@@ -26,9 +26,6 @@ import freshness
 from freshness.rules import Rules
 from freshness.tables.portal import Borrower, Lead, Loan
 
-#: One house for all of them.
-pytestmark = pytest.mark.xdist_group("documents")
-
 PHP = shutil.which("php")
 _CALLS = re.compile(r"freshness\('(\w+)', [\"']([^\"']+)[\"'](?:, (\[.*?\]))?\)")
 

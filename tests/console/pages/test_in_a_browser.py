@@ -31,9 +31,6 @@ from walking import walk
 from console import sampling
 from freshness.settings import load
 
-#: One house for all of them: two at once take each other's processors.
-pytestmark = pytest.mark.xdist_group("browser")
-
 ROOT = Path(__file__).parents[3]
 PICTURES = os.environ.get("MLM_CONSOLE_PICTURES")
 DEAD, GROUPED = "R000012", ("R000007", "R000012")

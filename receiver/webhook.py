@@ -8,40 +8,30 @@ and nothing of what the body said. With PostgreSQL away a batch waits in the spo
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import msgspec
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
+from starlette.requests import Request
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
 
 from freshness.ledger.batches import Entry
-from freshness.ledger.deliveries import Refusal
 from freshness.metrics import DELIVERIES
 from freshness.settings import WebhookKeys
 from jobs.tracing import Told
 
-from .bodies import LARGEST_DELIVERY, announced_length, read
+from .bodies import LARGEST_DELIVERY, read
 from .decoding import decode
+from .delivering import LARGEST_HERE, Delivering
 from .desk import Desk, in_thread
 from .doors import Door
 from .errors import BodyFault, NotJson, TooMuch
-from .intake import Intake
+from .intake import Intake, Taken
 from .outline import outline
-from .problems import Problem, problem_of
+from .problems import Problem
 from .refusals import Refusals
 
 PATH = "/api/v1/loans/mlm/webhook"
-
-_ANY_METHOD = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
-_UNFIT = re.compile(r"[^\x20-\x7e]")
-
-#: A body up to so many bytes is decoded between two others' (it takes a millisecond), a larger one in a thread.
-LARGEST_HERE = 16 * 1024
 
 
 @dataclass(frozen=True)
@@ -53,61 +43,35 @@ class Fault:
     outline: list[dict[str, Any]] | None
 
 
-class Webhook:
+class Webhook(Delivering):
     """The route, with what it needs: door, intake, key names, where refusals are written down; and the counts."""
 
     def __init__(self, door: Door, intake: Intake, keys: WebhookKeys, refusals: Refusals, desk: Desk) -> None:
-        self._door = door
+        super().__init__(PATH, door, refusals, desk)
         self._keys = keys
-        self._refusals = refusals
         self._intake = intake
-        self._desk = desk
 
     def routes(self) -> list[Route]:
         """The one route. Without a token configured it answers every method with 404, as if it were not there."""
-        return [Route(PATH, self, methods=["POST"] if self._door.tokens else _ANY_METHOD)]
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Take one delivery, and answer it.
-
-        Raises:
-            Problem: as the module says; 503 by the database's own errors.
-            Unspoolable: 503 too: PostgreSQL is away, and the disk fails.
-        """
-        with self._desk.traces.delivery() as delivery:
-            try:
-                response = await self._take(Request(scope, receive))
-            except ClientDisconnect:
-                raise
-            except Exception as error:
-                self._answered(problem_of(error).status, delivery)
-                raise
-            self._answered(response.status_code, delivery)
-        await response(scope, receive, send)
+        return [self._route(configured=bool(self._door.tokens))]
 
     def _answered(self, status: int, delivery: Told) -> None:
         self._desk.tally.count(DELIVERIES, str(status))
         delivery.note(**{"http.response.status_code": status})
 
-    async def _take(self, request: Request) -> Response:
+    async def _take(self, request: Request) -> Taken:
         try:
             self._door.admit(request)
             body = await read(request, LARGEST_DELIVERY)
         except (Problem, TooMuch) as error:
-            problem = error if isinstance(error, Problem) else Problem(413, error.why)
-            await self._refusals.leave(self._refusal(request, problem))
-            raise problem from None
+            raise await self._refused(request, error) from None
         if len(body) <= LARGEST_HERE:
             entries = self._decode(body)
         else:
             entries = await in_thread(partial(self._decode, body))
         if isinstance(entries, Fault):
-            await self._refusals.leave(
-                self._refusal(request, entries.problem, entries.position, entries.outline, len(body))
-            )
-            raise entries.problem
-        taken = await self._intake.take(entries)
-        return Response(msgspec.json.encode(taken.counts), taken.status, media_type="application/json")
+            raise await self._refused(request, entries.problem, entries.position, entries.outline, len(body))
+        return await self._intake.take(entries)
 
     def _decode(self, body: bytes) -> list[Entry] | Fault:
         try:
@@ -115,26 +79,6 @@ class Webhook:
         except BodyFault as fault:
             sound_until = fault.position if isinstance(fault, NotJson) else None
             return Fault(_problem(fault), fault.position, outline(body, sound_until))
-
-    def _refusal(
-        self,
-        request: Request,
-        problem: Problem,
-        position: int | None = None,
-        keys: list[dict[str, Any]] | None = None,
-        length: int | None = None,
-    ) -> Refusal:
-        content_type = request.headers.get("content-type")
-        return Refusal(
-            path=PATH,
-            address=str(self._door.caller(request) or "unknown"),
-            status=problem.status,
-            reason=problem.detail,
-            content_length=announced_length(request) if length is None else length,
-            content_type=None if content_type is None else _UNFIT.sub("?", content_type[:100]),
-            fault_position=None if position is None else f"byte {position}",
-            keys=keys,
-        )
 
 
 def _problem(fault: BodyFault) -> Problem:

@@ -73,3 +73,19 @@ def create(admin: psycopg.Connection, name: str, template: str = "template0") ->
 
 def drop(admin: psycopg.Connection, name: str) -> None:
     admin.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+#: Tables whose rows a migration has put there.
+KEPT = ("alembic_version", "event_counter", "stamp_calibration", "backstop_turns")
+
+
+def empty(engine: sa.Engine) -> None:
+    """Bring a database that tests share back to where each begins."""
+    with engine.begin() as conn:
+        tables = conn.exec_driver_sql(
+            "SELECT oid::regclass::text FROM pg_class WHERE relnamespace = 'public'::regnamespace "
+            "AND relkind IN ('r', 'p') AND NOT relispartition AND relname <> ALL(%(kept)s)",
+            {"kept": list(KEPT)},
+        ).scalars()
+        conn.exec_driver_sql("SET LOCAL session_replication_role = replica")
+        conn.exec_driver_sql("; ".join(f"DELETE FROM {table}" for table in tables))

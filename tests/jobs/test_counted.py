@@ -8,25 +8,18 @@ from collections.abc import Iterator
 import httpx
 import psycopg
 import pytest
-from databases import FIELD_KEYS, database, emptied_redis
 from prometheus_client.parser import text_string_to_metric_families
-from whole_house import WholeHouse, until
+from whole_house import WholeHouse, until, whole_house
 
 from freshness.metrics import CONCERNS
-from mlm_client.sandbox.server import SandboxServer
 
 REF = "R000004"
 
 
 @pytest.fixture(scope="module")
 def house(_admin: psycopg.Connection, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WholeHouse]:
-    with database(_admin, "counted") as url, SandboxServer(files=10, seed=7) as mlm:
-        environment = {"DATABASE_URL": url, "REDIS_URL": emptied_redis(), "FIELD_KEYS": FIELD_KEYS}
-        house = WholeHouse(environment, mlm, tmp_path_factory.mktemp("counted"))
-        try:
-            yield house
-        finally:
-            house.close()
+    with whole_house(_admin, tmp_path_factory.mktemp("counted"), "counted", files=10) as house:
+        yield house
 
 
 def total(house: WholeHouse, name: str, **wanted: str) -> float:

@@ -17,15 +17,13 @@ import psycopg
 import pytest
 import redis
 from borrowers_data import found_in, numbers, people
-from databases import FIELD_KEYS, database, emptied_redis
-from whole_house import PORTAL_TOKEN, WholeHouse, until
+from whole_house import PORTAL_TOKEN, WholeHouse, until, whole_house
 
 from freshness.concerns import ALL, roots
 from jobs.announce import CHANNEL
 from jobs.bell import depth
 from jobs.broker import Queue
 from mlm_client.sandbox.editing import CONCERNS
-from mlm_client.sandbox.server import SandboxServer
 
 PORTAL_TABLES = {"loans", "leads", "borrowers", "assets", "liabilities", "employments"}
 PORTAL_TABLES |= {"real_properties", "incomes", "conditions", "fees"}
@@ -33,13 +31,8 @@ PORTAL_TABLES |= {"real_properties", "incomes", "conditions", "fees"}
 
 @pytest.fixture(scope="module")
 def house(_admin: psycopg.Connection, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WholeHouse]:
-    with database(_admin, "house") as url, SandboxServer(files=30, seed=7) as mlm:
-        environment = {"DATABASE_URL": url, "REDIS_URL": emptied_redis(), "FIELD_KEYS": FIELD_KEYS}
-        house = WholeHouse(environment, mlm, tmp_path_factory.mktemp("house"))
-        try:
-            yield house
-        finally:
-            house.close()
+    with whole_house(_admin, tmp_path_factory.mktemp("house"), "house", files=30) as house:
+        yield house
 
 
 @pytest.fixture

@@ -12,14 +12,12 @@ import httpx
 import psycopg
 import pytest
 import sqlalchemy as sa
-from databases import FIELD_KEYS, database, emptied_redis
-from test_tracing import Collector
-from whole_house import WEBHOOK_TOKEN, WholeHouse, until
+from collector import Collector
+from whole_house import WEBHOOK_TOKEN, WholeHouse, until, whole_house
 
 from console.binaries import postgresql
 from freshness.ledger.rotation import sealed_tables
 from mlm_client.sandbox.editing import edit
-from mlm_client.sandbox.server import SandboxServer
 
 REF = "R000004"
 
@@ -71,32 +69,14 @@ def found(text: str, *groups: dict[str, tuple[str, ...]]) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def collector() -> Iterator[Collector]:
-    collector = Collector()
-    yield collector
-    collector.close()
-
-
-@pytest.fixture(scope="module")
 def day(
     _admin: psycopg.Connection, tmp_path_factory: pytest.TempPathFactory, collector: Collector
 ) -> Iterator[WholeHouse]:
     """A house after a day in which much went wrong."""
-    with database(_admin, "planted") as url, SandboxServer(files=6, seed=7) as mlm:
-        environment = {
-            "DATABASE_URL": url,
-            "REDIS_URL": emptied_redis(),
-            "FIELD_KEYS": FIELD_KEYS,
-            "MAXWELL_TOKEN": "from-maxwell",
-            "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
-            "OTEL_BSP_SCHEDULE_DELAY": "100",
-        }
-        house = WholeHouse(environment, mlm, tmp_path_factory.mktemp("planted"))
-        try:
-            _spend(house)
-            yield house
-        finally:
-            house.close()
+    settings = {"MAXWELL_TOKEN": "from-maxwell", **collector.settings}
+    with whole_house(_admin, tmp_path_factory.mktemp("planted"), "planted", files=6, **settings) as house:
+        _spend(house)
+        yield house
 
 
 def _spend(house: WholeHouse) -> None:

@@ -10,12 +10,10 @@ from collections.abc import Iterator
 
 import psycopg
 import pytest
-from databases import database, emptied_redis
-from whole_house import WholeHouse, until
+from whole_house import WholeHouse, until, whole_house
 
 from freshness.field_keys import FieldKeys
 from freshness.ledger.rotation import sealed_tables
-from mlm_client.sandbox.server import SandboxServer
 
 OLD, NEW = bytes(range(32)), bytes(range(32, 64))
 REFS = ("R000001", "R000002", "R000003")
@@ -27,13 +25,10 @@ def text(*keys: bytes) -> str:
 
 @pytest.fixture
 def house(_admin: psycopg.Connection, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WholeHouse]:
-    with database(_admin, "rotated") as url, SandboxServer(files=5, seed=3) as mlm:
-        environment = {"DATABASE_URL": url, "REDIS_URL": emptied_redis(), "FIELD_KEYS": text(OLD, NEW)}
-        house = WholeHouse(environment, mlm, tmp_path_factory.mktemp("house"))
-        try:
-            yield house
-        finally:
-            house.close()
+    with whole_house(
+        _admin, tmp_path_factory.mktemp("rotated"), "rotated", files=5, seed=3, FIELD_KEYS=text(OLD, NEW)
+    ) as house:
+        yield house
 
 
 def restart_worker(house: WholeHouse, *keys: bytes) -> None:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import gzip
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -15,86 +12,25 @@ import httpx
 import psycopg
 import pytest
 from borrowers_data import found_in, people
-from databases import FIELD_KEYS, database, emptied_redis
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from collector import Collector
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
-from whole_house import WEBHOOK_TOKEN, WholeHouse, until
+from whole_house import WEBHOOK_TOKEN, WholeHouse, until, whole_house
 
 from freshness.errors import SettingError
 from freshness.settings import load
-from mlm_client.sandbox.server import SandboxServer
 
 ROOT = Path(__file__).parents[2]
 REF = "R000004"
 WEBHOOK = "/api/v1/loans/mlm/webhook"
 
 
-class Collector:
-    """What an OpenTelemetry collector is to an exporter: takes spans over HTTP, and keeps them."""
-
-    def __init__(self) -> None:
-        self.spans: list[Span] = []
-        self.bodies: list[bytes] = []
-        collector = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                if self.headers.get("Content-Encoding") == "gzip":
-                    body = gzip.decompress(body)
-                collector.take(self.path, body)
-                self.send_response(200)
-                self.send_header("Content-Type", "application/x-protobuf")
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-
-    def take(self, path: str, body: bytes) -> None:
-        assert path == "/v1/traces"
-        self.bodies.append(body)
-        for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
-            for scope in resource.scope_spans:
-                self.spans.extend(scope.spans)
-
-    def named(self, name: str) -> list[Span]:
-        return [span for span in list(self.spans) if span.name == name]
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-
-
-@pytest.fixture(scope="module")
-def collector() -> Iterator[Collector]:
-    collector = Collector()
-    yield collector
-    collector.close()
-
-
 @pytest.fixture(scope="module")
 def house(
     _admin: psycopg.Connection, tmp_path_factory: pytest.TempPathFactory, collector: Collector
 ) -> Iterator[WholeHouse]:
-    with database(_admin, "traced") as url, SandboxServer(files=30, seed=7) as mlm:
-        environment = {
-            "DATABASE_URL": url,
-            "REDIS_URL": emptied_redis(),
-            "FIELD_KEYS": FIELD_KEYS,
-            "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
-            "OTEL_BSP_SCHEDULE_DELAY": "100",
-        }
-        house = WholeHouse(environment, mlm, tmp_path_factory.mktemp("traced"))
-        try:
-            house.import_(REF)
-            yield house
-        finally:
-            house.close()
+    with whole_house(_admin, tmp_path_factory.mktemp("traced"), "traced", files=30, **collector.settings) as house:
+        house.import_(REF)
+        yield house
 
 
 @pytest.fixture

@@ -10,13 +10,16 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import psycopg
 import redis
 import sqlalchemy as sa
+from databases import FIELD_KEYS, database, emptied_redis
 from forked import Forked
 
 from console import importing
@@ -262,3 +265,17 @@ class WholeHouse:
                 each.ended()
         self.monitor.close()
         self.house.engine.dispose()
+
+
+@contextmanager
+def whole_house(
+    admin: psycopg.Connection, directory: Path, purpose: str, *, files: int, seed: int = 7, **settings: str
+) -> Iterator[WholeHouse]:
+    """A house with a database of its own for this purpose, and a sandbox of so many files, until the block ends."""
+    with database(admin, purpose) as url, SandboxServer(files=files, seed=seed) as mlm:
+        environment = {"DATABASE_URL": url, "REDIS_URL": emptied_redis(), "FIELD_KEYS": FIELD_KEYS, **settings}
+        house = WholeHouse(environment, mlm, directory)
+        try:
+            yield house
+        finally:
+            house.close()

@@ -8,13 +8,10 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 import sqlalchemy as sa
-from databases import REDIS, database, engine_on, migrate
+from databases import REDIS, database, empty, engine_on, migrate
 from running_receiver import Receiver, receiver
 
 from console.embedded import PostgreSQL, embedded
-
-#: Rows that a migration has put there.
-KEPT = ("alembic_version", "event_counter", "stamp_calibration", "backstop_turns")
 
 
 @pytest.fixture(scope="session")
@@ -33,18 +30,7 @@ def _shared_receiver(_shared_engine: sa.Engine) -> Iterator[Receiver]:
 def engine(_shared_engine: sa.Engine) -> Iterator[sa.Engine]:
     """An engine on a migrated database whose tables are empty."""
     yield _shared_engine
-    _empty(_shared_engine)
-
-
-def _empty(engine: sa.Engine) -> None:
-    with engine.begin() as conn:
-        tables = conn.exec_driver_sql(
-            "SELECT oid::regclass::text FROM pg_class WHERE relnamespace = 'public'::regnamespace "
-            "AND relkind IN ('r', 'p') AND NOT relispartition AND relname <> ALL(%(kept)s)",
-            {"kept": list(KEPT)},
-        ).scalars()
-        conn.exec_driver_sql("SET LOCAL session_replication_role = replica")
-        conn.exec_driver_sql("; ".join(f"DELETE FROM {table}" for table in tables))
+    empty(_shared_engine)
 
 
 @pytest.fixture
@@ -76,4 +62,4 @@ def postgresql(_stoppable: PostgreSQL) -> Iterator[PostgreSQL]:
     if _stoppable.process is None:
         _stoppable.start()
     with engine_on(_stoppable.url) as engine:
-        _empty(engine)
+        empty(engine)

@@ -9,14 +9,12 @@ from pathlib import Path
 import psycopg
 import pytest
 import sqlalchemy as sa
-from databases import database, engine_on
+from databases import database, empty, engine_on
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "receiver"))
 
 from deliveries import OPEN
 from running_receiver import Receiver, receiver
-
-KEPT = ("alembic_version", "event_counter", "stamp_calibration", "backstop_turns")
 
 
 @pytest.fixture(scope="session")
@@ -42,14 +40,3 @@ def engine(_shared_engine: sa.Engine) -> Iterator[sa.Engine]:
 def served(_shared_receiver: Receiver, engine: sa.Engine) -> Receiver:
     """A receiver with every sender configured."""
     return _shared_receiver
-
-
-def empty(engine: sa.Engine) -> None:
-    with engine.begin() as conn:
-        tables = conn.exec_driver_sql(
-            "SELECT oid::regclass::text FROM pg_class WHERE relnamespace = 'public'::regnamespace "
-            "AND relkind IN ('r', 'p') AND NOT relispartition AND relname <> ALL(%(kept)s)",
-            {"kept": list(KEPT)},
-        ).scalars()
-        conn.exec_driver_sql("SET LOCAL session_replication_role = replica")
-        conn.exec_driver_sql("; ".join(f"DELETE FROM {table}" for table in tables))

@@ -2,8 +2,7 @@
 
 It does not rewrite the client's address from `X-Forwarded-For` (`doors` does, for trusted proxies alone), logs no
 requests (a stream's ticket stands in its address) and does not name itself. Who takes too long to send a request is
-cut off. A SIGTERM lets requests under way end,
-and ends event streams at once.
+cut off. A SIGTERM lets requests under way end, and ends event streams at once.
 """
 
 from __future__ import annotations

@@ -149,37 +149,34 @@ class Signature:
 
 
 @dataclass(frozen=True)
-class AnyOf:
-    """One of several is enough: the sender was told which to use."""
-
+class _Several:
     proofs: tuple[Proof, ...]
 
     @property
     def needs_body(self) -> bool:
         """Whether one of them looks at the body."""
         return any(proof.needs_body for proof in self.proofs)
+
+    def _refusals(self, knock: Knock) -> list[str | None]:
+        """What each says; all are asked, whatever the first ones say."""
+        return [proof.refuses(knock) for proof in self.proofs]
+
+
+class AnyOf(_Several):
+    """One of several is enough: the sender was told which to use."""
 
     def refuses(self, knock: Knock) -> str | None:
         """None if one proves it."""
-        refusals = [proof.refuses(knock) for proof in self.proofs]
+        refusals = self._refusals(knock)
         return None if None in refusals else "; ".join(why for why in refusals if why)
 
 
-@dataclass(frozen=True)
-class AllOf:
+class AllOf(_Several):
     """Every one is needed."""
-
-    proofs: tuple[Proof, ...]
-
-    @property
-    def needs_body(self) -> bool:
-        """Whether one of them looks at the body."""
-        return any(proof.needs_body for proof in self.proofs)
 
     def refuses(self, knock: Knock) -> str | None:
         """None if all prove it."""
-        refusals = [proof.refuses(knock) for proof in self.proofs]
-        return next((why for why in refusals if why), None)
+        return next((why for why in self._refusals(knock) if why), None)
 
 
 def _is_one_of(given: bytes, allowed: Sequence[str]) -> bool:

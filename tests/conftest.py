@@ -79,10 +79,16 @@ def empty_database_url(_admin: psycopg.Connection) -> Iterator[str]:
 
 
 @pytest.fixture
-def engine(database_url: str) -> Iterator[sa.Engine]:
-    """An SQLAlchemy engine on this test's database; its sessions are in UTC."""
+def own_engine(database_url: str) -> Iterator[sa.Engine]:
+    """An engine on a database of this test's own: to do harm to, or to have nobody else count there."""
     with engine_on(database_url) as engine:
         yield engine
+
+
+@pytest.fixture
+def engine(own_engine: sa.Engine) -> sa.Engine:
+    """An SQLAlchemy engine on this test's database; its sessions are in UTC."""
+    return own_engine
 
 
 @pytest.fixture

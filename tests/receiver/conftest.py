@@ -34,13 +34,6 @@ def engine(_shared_engine: sa.Engine) -> Iterator[sa.Engine]:
 
 
 @pytest.fixture
-def own_engine(database_url: str) -> Iterator[sa.Engine]:
-    """An engine on a database of this test's own, to do harm to."""
-    with engine_on(database_url) as engine:
-        yield engine
-
-
-@pytest.fixture
 def served(_shared_receiver: Receiver, engine: sa.Engine) -> Receiver:
     """A receiver with both tokens set and Redis beside it, that has not rung yet."""
     _shared_receiver.rings.clear()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 
 import httpx
+import pytest
 import sqlalchemy as sa
 from prometheus_client.parser import text_string_to_metric_families
 from running_receiver import MLM_TOKEN, NEWER, OPEN, SEEDED, Receiver, engine_to_nowhere, receiver
@@ -15,6 +16,12 @@ from freshness.ledger.backstops import Backstop
 from freshness.metrics import Tally
 from freshness.rules import rules_of
 from freshness.settings import load
+
+
+@pytest.fixture
+def engine(own_engine: sa.Engine) -> sa.Engine:
+    """A database that the receiver the other tests share hands over nothing to, whatever it counted before."""
+    return own_engine
 
 
 def scraped(served: Receiver, token: str | None = None) -> dict[tuple[str, tuple[str, ...]], float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import httpx
+import pytest
 import sqlalchemy as sa
 from deliveries import OPEN, path, sample, send
 from prometheus_client.parser import text_string_to_metric_families
@@ -20,6 +21,12 @@ from receiver.draining import Drain
 from receiver.spool import Spool
 
 DELIVERIES, ENTRIES = "freshness_sender_deliveries_total", "freshness_sender_receipts_total"
+
+
+@pytest.fixture
+def engine(own_engine: sa.Engine) -> sa.Engine:
+    """A database that the receiver the other tests share hands over nothing to, whatever it counted before."""
+    return own_engine
 
 
 def counted(served: Receiver, name: str) -> dict[tuple[str, ...], float]:

@@ -45,12 +45,14 @@ class Applied:
 
 @dataclass(frozen=True, slots=True)
 class Landed:
-    """What an entry's rows came to: how many were written, the file they are tied to, what the receipt is to say."""
+    """What an entry's rows came to: how many were written, the file they are tied to, what the receipt is to say; and
+    what became of it, where the rows alone could tell."""
 
     rows: int
     loan_id: int | None = None
     lead_id: int | None = None
     note: str | None = None
+    verdict: Verdict | None = None
 
 
 #: Lands the rows of entries, in their order; one answer each.
@@ -301,6 +303,8 @@ def _land(conn: Connection, applied: Sequence[_Receipt], hydrate: Hydrate) -> No
     landed = hydrate(conn, [Applied(each.sent, each.received_at) for each in applied]) if applied else ()
     for receipt, came_to in zip(applied, landed, strict=True):
         receipt.landed = came_to
+        if came_to.verdict is not None:
+            receipt.verdict = came_to.verdict
 
 
 def _store(

@@ -96,7 +96,7 @@ def test_the_whole_order_lands_from_collateralxps_samples(served: Receiver, engi
     assert {each["filename"] for each in rows(engine, "appraisal_files", order_id=ORDER)} == {
         "mismo.xml", "invoice.pdf", "logo-test.svg", "file.jpg",
     }  # fmt: skip
-    assert row(engine, "appraisal_notes", order_id=ORDER)["source"] == "integration"
+    assert row(engine, "appraisal_notes", order_id=ORDER)["source"] == "person", "of one note, what bears its time"
     assert len(rows(engine, "appraisal_events")) == 29
 
 

@@ -23,16 +23,19 @@ from ..sending import Landing, Sent, SubjectState, Verdict, decide
 from . import body_keys
 from .arrays import arrays, unnested
 from .body_keys import BodyKeys, WeekKey
+from .spent import Once, spend
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One body: whose, and the entries in it. `received_at` is for one that had to wait; None is now."""
+    """One body: whose, and the entries in it. `received_at` is for one that had to wait; None is now. `once`: what
+    proved it, if that proves nothing else."""
 
     sender: str
     body: str = field(repr=False)
     entries: Sequence[Sent]
     received_at: dt.datetime | None = None
+    once: Once | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,9 +191,14 @@ _json = msgspec.json.Encoder()
 def receive(
     conn: Connection, deliveries: Sequence[Delivery], hydrate: Hydrate, reopen: Reopen, keys: BodyKeys
 ) -> Received:
-    """Decide every entry of these deliveries, land what applies, and write it all down, the bodies sealed."""
+    """Decide every entry of these deliveries, land what applies, and write it all down, the bodies sealed.
+
+    Raises:
+        Replayed: what proves one of them has proved another before; nothing of them is to be kept.
+    """
     if not deliveries:
         return Received()
+    spend(conn, [each.once for each in deliveries if each.once is not None])
     this_week = keys.this_week(conn)
     subjects, now = _lock(conn, [entry for delivery in deliveries for entry in delivery.entries])
     sitting = _Sitting(_stored_waiting(conn, deliveries, subjects, reopen, keys))

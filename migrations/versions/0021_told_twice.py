@@ -42,6 +42,9 @@ NARROWER = (
     Index("uq_appraisal_payouts_order_id_payout_id", "appraisal_payouts", "(order_id, payout_id)", unique=True),
 )
 
+# For the linter: the wider rule takes over; what a version from before does meanwhile is said above.
+_NARROWER_GOES = "-- squawk-ignore ban-drop-constraint\n"
+
 FIRST_ALONE = (
     "DELETE FROM appraisal_notes n USING appraisal_notes f WHERE f.note_id = n.note_id AND f.id < n.id",
     """
@@ -57,14 +60,14 @@ def upgrade() -> None:
     for index in INDEXES:
         build(index)
     for index in NARROWER:
-        op.execute(f"ALTER TABLE {index.table} DROP CONSTRAINT IF EXISTS {index.name}")
+        op.execute(f"{_NARROWER_GOES}ALTER TABLE {index.table} DROP CONSTRAINT IF EXISTS {index.name}")
 
 
 def downgrade() -> None:
     for statement in FIRST_ALONE:
         op.execute(statement)
     for index in NARROWER:
-        op.execute(f"ALTER TABLE {index.table} DROP CONSTRAINT IF EXISTS {index.name}")
+        op.execute(f"{_NARROWER_GOES}ALTER TABLE {index.table} DROP CONSTRAINT IF EXISTS {index.name}")
         build(index)
         op.execute(f"ALTER TABLE {index.table} ADD CONSTRAINT {index.name} UNIQUE USING INDEX {index.name}")
     for index in INDEXES:

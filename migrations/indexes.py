@@ -16,13 +16,12 @@ from .patience import LOCK_TIMEOUT_MS, STATEMENT_TIMEOUT_S
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """An index of a table. `of`: all that follows the table's name. A unique one has no partitions."""
+    """An index of a table. `of`: all that follows the table's name."""
 
     name: str
     table: str
     of: str
     partitioned: bool = False
-    unique: bool = False
 
 
 _IS_VALID = """
@@ -49,7 +48,7 @@ def build(index: Index) -> None:
         if index.partitioned:
             _build_by_partition(index)
         else:
-            _build(index.name, index.table, index.of, "UNIQUE INDEX" if index.unique else "INDEX")
+            _build(index.name, index.table, index.of)
 
 
 def drop(index: Index) -> None:
@@ -83,12 +82,12 @@ def _partitions_without(index: Index) -> list[str]:
     return list(found.scalars())
 
 
-def _build(name: str, table: str, of: str, what: str = "INDEX") -> None:
+def _build(name: str, table: str, of: str) -> None:
     if not context.is_offline_mode():
         query = _IS_VALID.replace(":name", "%(name)s")
         if op.get_bind().exec_driver_sql(query, {"name": name}).scalar() is False:
             _unhurried(f"DROP INDEX CONCURRENTLY {name}")  # left by a build that was broken off
-    _unhurried(f"CREATE {what} CONCURRENTLY IF NOT EXISTS {name} ON {table} {of}")
+    _unhurried(f"CREATE INDEX CONCURRENTLY IF NOT EXISTS {name} ON {table} {of}")
 
 
 def _unhurried(statement: str) -> None:

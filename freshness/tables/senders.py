@@ -374,12 +374,12 @@ class AppraisalRevision(_OfOrder, Base):
 
 
 class AppraisalNote(_OfOrder, Base):
-    """A note of an order. `source`: who made it: a person, the order's life, or an integration."""
+    """A note of an order. `source`: who made it: a person, the order's life, or an integration. `note_id`: its id; of
+    two orders that have a note of one id, the later one's has ` of ` and the order's id behind it."""
 
     __tablename__ = "appraisal_notes"
-    __table_args__ = (Index("ix_appraisal_notes_order_id_note_id", "order_id", "note_id", unique=True),)
 
-    note_id: Mapped[str] = mapped_column(Text)
+    note_id: Mapped[str] = mapped_column(Text, unique=True)
     source: Mapped[str] = mapped_column(Text)
     note_type: Mapped[Words]
     subject: Mapped[Words]
@@ -413,14 +413,13 @@ class AppraisalFile(_OfOrder, Base):
 
 
 class AppraisalPayout(_OfOrder, Base):
-    """One transfer of a payout. `transfer_key`: the transfer's id, else its place in the payout (`#0`). `amount` is
-    dollars, `amount_said` is what CollateralXP wrote."""
+    """One transfer of a payout. `payout_id`: the payout's id; where it has several transfers of one order, with a blank
+    and the transfer's id, or its place (`#0`), behind it. `amount` is dollars, `amount_said` as CollateralXP wrote."""
 
     __tablename__ = "appraisal_payouts"
-    __table_args__ = (Index("ix_appraisal_payouts_transfer", "order_id", "payout_id", "transfer_key", unique=True),)
+    __table_args__ = (UniqueConstraint("order_id", "payout_id"),)
 
     payout_id: Mapped[str] = mapped_column(Text)
-    transfer_key: Mapped[str] = mapped_column(Text, server_default=text("''"))
     transfer_id: Mapped[Words]
     vendor_id: Mapped[Words]
     amount: Mapped[Money]

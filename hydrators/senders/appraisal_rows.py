@@ -6,7 +6,7 @@ is older than what has one. Of files, which have no time, the last arrival's.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -27,6 +27,8 @@ NOTES = {
 }
 PAYOUT = "payouting::payout_completed"
 _FILE_ADDED = "ordering::file_added"
+
+_WHOSE = "SELECT note_id, order_id FROM appraisal_notes WHERE note_id = ANY(%(ids)s)"
 
 _NEITHER = "the transfers add up to neither the payout's dollars nor its cents: taken as cents"
 
@@ -59,10 +61,29 @@ class Children:
     def write(self, conn: Connection) -> None:
         """Write them."""
         insert(conn, "appraisal_revisions", self._revisions)
-        upsert(conn, "appraisal_notes", ("order_id", "note_id"), self._notes, newest_by="note_added_at")
+        if self._notes:
+            _write_notes(conn, self._notes)
         upsert(conn, "appraisal_files", ("order_id", "file_key"), self._files)
-        keys = ("order_id", "payout_id", "transfer_key")
-        upsert(conn, "appraisal_payouts", keys, self._payouts, newest_by="completed_at")
+        upsert(conn, "appraisal_payouts", ("order_id", "payout_id"), self._payouts, newest_by="completed_at")
+
+
+def _write_notes(conn: Connection, notes: Sequence[Row]) -> None:
+    """Each under its id; if a note of another order has it, be it since this moment, under that and its order's."""
+    ids = sorted({note["note_id"] for note in notes})
+    whose = _whose(conn, ids)
+    own = [note for note in notes if whose.setdefault(note["note_id"], note["order_id"]) == note["order_id"]]
+    upsert(conn, "appraisal_notes", ("note_id",), own, newest_by="note_added_at", only_of="order_id")
+    whose = _whose(conn, ids)
+    others = [
+        {**note, "note_id": f"{note['note_id']} of {note['order_id']}"}
+        for note in notes
+        if whose[note["note_id"]] != note["order_id"]
+    ]
+    upsert(conn, "appraisal_notes", ("note_id",), others, newest_by="note_added_at")
+
+
+def _whose(conn: Connection, ids: Sequence[str]) -> dict[str, str]:
+    return {row.note_id: row.order_id for row in conn.exec_driver_sql(_WHOSE, {"ids": ids})}
 
 
 def _revision(event: str, data: Mapping[str, Any], order_id: str, applied: Applied) -> Row:
@@ -97,8 +118,10 @@ def _payout(data: Mapping[str, Any], place: Any, order_id: str) -> tuple[Row | N
     unit = 1 if whole == total else 100
     row: Row = {column: None for column, _ in TRANSFER.values()}
     row |= read({key: value for key, value in said.items() if key in TRANSFER}, TRANSFER)[0]
+    siblings = [each for each in transfers if one(label, mapping(each).get("order_id")) == order_id]
+    behind = f" {row['transfer_id'] or f'#{place}'}" if len(siblings) > 1 else ""
     row |= {
-        "order_id": order_id, "payout_id": payout_id, "transfer_key": row["transfer_id"] or f"#{place}",
+        "order_id": order_id, "payout_id": f"{payout_id}{behind}",
         "amount": None if amount is None else amount / unit, "amount_said": one(text, said.get("amount")),
         "payout_amount": whole, "vendor_id": one(text, data.get("vendor_id")),
         "check_number": one(text, data.get("check_number")), "completed_at": one(instant, data.get("completed_at")),

@@ -35,7 +35,7 @@ def at(hour: int) -> str:
 
 def all_rows(engine: sa.Engine, order: str, without: frozenset[str] = frozenset()) -> dict[str, Any]:
     """All rows of an order. Of events which there are: how each was met is a matter of arrival."""
-    hidden = MOVING | {"order_id", "received_at"} | without
+    hidden = MOVING | {"order_id", "note_id", "received_at"} | without
 
     def seen(table: str) -> list[str]:
         found = rows(engine, f"appraisal_{table}", order_id=order)
@@ -56,9 +56,10 @@ def ends(engine: sa.Engine, bodies: list[dict[str, Any]], without: frozenset[str
 
 
 def of(order: str, body: dict[str, Any]) -> dict[str, Any]:
-    """The same event of another order."""
+    """The same event of another order; of a subject of these tests with a note of its own."""
     data = json.loads(json.dumps(body["data"]).replace('"o"', json.dumps(order)))
-    return {"event": body["event"], "data": data}
+    own = {"note_id": f"n of {order}"} if "note_id" in data and order.startswith("subject") else {}
+    return {"event": body["event"], "data": data | own}
 
 
 def note(text: str, hour: int | None, note_id: str = "n", **data: Any) -> dict[str, Any]:
@@ -247,7 +248,20 @@ def test_of_two_versions_of_a_note_or_a_transfer_the_newer_stays(engine: sa.Engi
 def test_two_orders_may_have_a_note_of_the_same_id(engine: sa.Engine):
     one_by_one(engine, "collateralxp", [note("of one", 8), of("another", note("of another", 9))])
 
-    assert [each["content"] for each in rows(engine, "appraisal_notes")] == ["of one", "of another"]
+    told = [(each["order_id"], each["note_id"], each["content"]) for each in rows(engine, "appraisal_notes")]
+    assert told == [("o", "n", "of one"), ("another", "n of another", "of another")]
+
+    deliver(engine, "collateralxp", [
+        of("another", note("newer", 10)), note("newest", 11), of("a third", note("of a third", 9)),
+    ])  # fmt: skip
+    assert [each["content"] for each in rows(engine, "appraisal_notes")] == ["newest", "newer", "of a third"]
+
+
+def test_two_orders_with_a_note_of_the_same_id_may_come_at_once(engine: sa.Engine):
+    deliver(engine, "collateralxp", [of("another", note("of another", 9)), note("of one", 8), note("newer", 9)])
+
+    told = {each["order_id"]: each["content"] for each in rows(engine, "appraisal_notes")}
+    assert told == {"another": "of another", "o": "newer"}
 
 
 @pytest.mark.parametrize("named", [True, False])
@@ -257,7 +271,8 @@ def test_two_transfers_of_a_payout_to_one_order_are_two_rows(engine: sa.Engine, 
 
     assert deliver(engine, "collateralxp", [{"event": PAYOUT, "data": told}]) == ["applied"] * 2
 
-    assert [each["amount"] for each in rows(engine, "appraisal_payouts")] == [1, 2]
+    found = [(each["payout_id"], each["amount"]) for each in rows(engine, "appraisal_payouts")]
+    assert found == [("p t1" if named else "p #0", 1), ("p t2" if named else "p #1", 2)]
 
 
 # Of reassigned orders the round is left out, and who said what in which: how often an order was turned back is a matter

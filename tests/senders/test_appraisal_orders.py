@@ -393,3 +393,69 @@ def test_a_payout_whose_unit_fits_neither_way_is_told(engine: sa.Engine, whole: 
         "payout_id": "p", "amount": whole, "transfers": transfers}}])  # fmt: skip
 
     assert sum("neither" in reason for _, reason in receipts(engine)) == doubted
+
+
+SAYING = st.fixed_dictionaries(
+    {}, optional={"lender_name": st.sampled_from("AB"), "file_number": st.sampled_from("CD"), "trip_fee": st.just(None)}
+)
+
+
+@st.composite
+def of_one_round(draw: st.DrawFn) -> list[dict[str, Any]]:
+    """A set that docs/senders.md says is free of order: one vendor's places, each once, or each with its own time."""
+    vendor = {"vendor_id": "v1", "vendor_name": "One"}
+    places = [ADDED, f"{ORDER}accepted", ASSIGNED, SCHEDULED, SUBMITTED, f"{QUALITY}completed", f"{CLIENT}fulfilled"]
+    told = [
+        event(name, **draw(SAYING), **(vendor if name == ASSIGNED else {}))
+        for name in draw(st.lists(st.sampled_from(places), unique=True, max_size=4))
+    ]
+    hours = st.lists(st.integers(1, 20), unique=True, max_size=2)
+    told += [event(ACCEPTED, assignment_accepted_at=at(h), **vendor, **draw(SAYING)) for h in draw(hours)]
+    told += [event(INSPECTED, inspection_completed_at=at(h), **draw(SAYING)) for h in draw(hours)]
+    told += [note(f"at {h}", h) for h in draw(hours)] + [payout(f"at {h}", h) for h in draw(hours)]
+    return told + draw(st.sampled_from([[], [event(ADDRESS_SET, street="2 New Street")], [event(HELD)]]))
+
+
+@on_postgresql
+@given(data=st.data(), told=of_one_round())
+def test_one_vendors_round_ends_alike_in_any_order(engine: sa.Engine, data: st.DataObject, told: list[dict[str, Any]]):
+    found = []
+    for bodies in (data.draw(st.permutations(told)), data.draw(st.permutations(told))):
+        order = next(subjects)
+        one_by_one(engine, "collateralxp", [of(order, body) for body in bodies])
+        found.append(all_rows(engine, order))
+
+    assert found[0] == found[1]
+
+
+@st.composite
+def of_two_vendors(draw: st.DrawFn) -> list[dict[str, Any]]:
+    """Likewise: the acceptances of two vendors, one each, and inspections, each with its own time."""
+    hours = draw(st.lists(st.integers(1, 20), unique=True, min_size=2, max_size=5))
+    accepted = draw(st.integers(1, 2))
+    told = [event(ADDED, loan_number="77")] if draw(st.booleans()) else []
+    for number, hour in enumerate(hours):
+        if number < accepted:
+            vendor = f"v{number}"
+            told.append(event(ACCEPTED, vendor_id=vendor, vendor_name=vendor, assignment_accepted_at=at(hour)))
+        else:
+            told.append(event(INSPECTED, inspection_completed_at=at(hour)))
+    return told
+
+
+@on_postgresql
+@given(data=st.data(), told=of_two_vendors())
+def test_the_newest_of_several_acceptances_has_the_order_in_any_order(
+    engine: sa.Engine, data: st.DataObject, told: list[dict[str, Any]]
+):
+    found = []
+    for bodies in (data.draw(st.permutations(told)), data.draw(st.permutations(told))):
+        order = next(subjects)
+        one_by_one(engine, "collateralxp", [of(order, body) for body in bodies])
+        found.append(all_rows(engine, order, ROUNDS))
+        newest = max(
+            (body["data"] for body in bodies if body["event"] == ACCEPTED), key=lambda d: d["assignment_accepted_at"]
+        )
+        assert row(engine, "appraisal_orders", order_id=order)["vendor_id"] == newest["vendor_id"]
+
+    assert found[0] == found[1]

@@ -164,10 +164,8 @@ def test_the_query_may_be_signed_as_it_is_coded_anew():
 
 
 @pytest.mark.parametrize("coded", [True, False])
-@pytest.mark.parametrize("secret", ["a+b%2Bc", "100%", "a b", "é"])
+@pytest.mark.parametrize("secret", ["a+b%2Bc", "100%", "a b"])
 def test_a_clients_secret_is_taken_coded_or_as_it_is(engine: sa.Engine, secret: str, coded: bool):
-    if secret == "é" and not coded:
-        pytest.skip("HTTP Basic says nothing of letters beyond ASCII")
     with receiver(engine, OPEN | {"MAXWELL_OAUTH_CLIENT_SECRET": secret}) as running:
         said = urllib.parse.quote_plus(secret) if coded else secret
         for given, status in ((said, 200), (said + "x", 401)):

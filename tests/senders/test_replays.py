@@ -43,6 +43,13 @@ def test_an_aws_signature_proves_one_delivery(served: Receiver, engine: sa.Engin
     ] * 3  # fmt: skip
 
 
+def test_what_is_proved_by_something_else_too_is_taken_for_a_retry(served: Receiver, engine: sa.Engine):
+    headers = aws(served.url + PATH, BODY) | {"X-API-Key": "key-of-maxwell"}
+
+    assert [deliver(served, headers).status_code for _ in range(2)] == [200, 200]
+    assert spent(engine) == []
+
+
 def test_it_is_spent_for_every_receiver(served: Receiver, engine: sa.Engine):
     with receiver(engine, OPEN) as another:
         headers = aws(served.url + PATH, BODY) | {"Host": served.url.removeprefix("http://")}

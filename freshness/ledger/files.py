@@ -183,8 +183,10 @@ def tie(conn: Connection, file: FileRow, owner: Owner) -> bool:
         "file_id": file.id, "kind": owner.kind,
         "loan_id": owner.id if owner.kind == "loan" else None, "lead_id": owner.id if owner.kind == "lead" else None,
     }  # fmt: skip
-    conn.exec_driver_sql(_TIE, parameters)
-    if owner_of(file) != owner:
+    is_as_it_stood = owner_of(file) == owner
+    if not is_as_it_stood or file.kind is None or file.not_found_at or file.deleted_at:
+        conn.exec_driver_sql(_TIE, parameters)
+    if not is_as_it_stood:
         conn.exec_driver_sql(_TIE_RECEIPTS, parameters)
     if became_loan:
         conn.exec_driver_sql(_VOID_LEASES, {"file_id": file.id})

@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Connection
@@ -26,6 +27,9 @@ from .files import Owner, mirror_mark, tie
 from .leases import Lease
 from .orders import file_ring, place
 from .rows import COLUMNS, ConcernRow, FileRow, concern_rows, resolution_in_force
+
+# What came in one answer is settled concern by concern, and all of it bears one stamp.
+_read = lru_cache(maxsize=256)(stamp.parse)
 
 #: A read that serves nothing is tried again after this long, doubling to 30 s (docs/protocol.md, "The numbers").
 FIRST_FRUITLESS_S, LONGEST_FRUITLESS_S = 0.25, 30.0
@@ -155,7 +159,7 @@ def commit_read(conn: Connection, rules: Rules, lease: Lease, reading: Reading, 
 
 def stamp_of(rules: Rules, reading: Reading, resolution_s: float) -> dt.datetime | None:
     """The stamp of an answer, truncated; None if it bore none that can be read."""
-    read = stamp.parse(reading.stamp_text, rules.zone, reading.answered_at)
+    read = _read(reading.stamp_text, rules.zone, reading.answered_at)
     return stamp.truncate(read.instant, resolution_s) if isinstance(read, stamp.Stamp) else None
 
 
@@ -192,7 +196,7 @@ def _compare_stamps(
     resolution_s: float,
 ) -> None:
     """What this read says of webhooks' stamps and ours. Loan fields speak for all: the stamp is the file's."""
-    read = stamp.parse(reading.stamp_text, rules.zone, reading.answered_at)
+    read = _read(reading.stamp_text, rules.zone, reading.answered_at)
     if isinstance(read, stamp.Stamp):
         calibration.compare(
             conn,

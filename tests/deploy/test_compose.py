@@ -54,6 +54,17 @@ def test_a_process_may_write_nowhere_and_become_nobody_else(name: str) -> None:
     assert "privileged" not in service
 
 
+@pytest.mark.parametrize("name", OURS)
+def test_a_process_that_crashes_leaves_no_dump_of_its_memory(name: str) -> None:
+    assert OURS[name]["ulimits"] == {"core": 0}
+
+
+def test_postgresql_quotes_no_row_in_its_log() -> None:
+    settings = dict(each.split("=") for each in THEIRS["postgresql"]["command"] if "=" in each)
+
+    assert settings["log_error_verbosity"] == "terse"
+
+
 @pytest.mark.parametrize("name", COMPOSE["services"])
 def test_a_secret_is_a_file_that_its_process_alone_is_handed(name: str) -> None:
     service = COMPOSE["services"][name]

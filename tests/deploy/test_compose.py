@@ -149,6 +149,16 @@ def test_roles_are_there_before_the_migration_and_granted_what_they_need_after_i
     assert THEIRS["grants"]["command"] == THEIRS["roles"]["command"]
 
 
+def test_a_database_elsewhere_is_named_to_each_role(tmp_path: Path) -> None:
+    subprocess.run([ROOT / "deploy/make-secrets", tmp_path, "db.example:6432/f?sslmode=require"], check=True)
+    urls = [make_url(each.read_text().strip()) for each in tmp_path.glob("database_url_*")]
+
+    assert {(each.host, each.port, each.database, each.query["sslmode"]) for each in urls} == {
+        ("db.example", 6432, "f", "require")
+    }
+    assert {each.username for each in urls} == {f"mlm_{name}" for name in (*ROLES.values(), "console")}
+
+
 def test_secrets_that_are_there_are_left_alone(tmp_path: Path) -> None:
     (tmp_path / "field_keys").write_text("mine")
 

@@ -9,7 +9,7 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /src
 RUN python -m venv /opt/freshness
 COPY requirements/build.txt requirements/run.txt requirements/
-RUN /opt/freshness/bin/pip install --require-hashes --no-deps -r requirements/build.txt -r requirements/run.txt
+RUN /opt/freshness/bin/pip install --only-binary=:all: --require-hashes --no-deps -r requirements/build.txt -r requirements/run.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY freshness freshness
 COPY mlm_client mlm_client

@@ -34,6 +34,9 @@ ORDERED, LATE = "ordered", "had been ordered meanwhile"
 
 SHOWN = 50
 
+#: Kinds of error on the page.
+KINDS = 30
+
 #: How long the drain rate looks back.
 DRAIN = dt.timedelta(minutes=5)
 
@@ -58,7 +61,6 @@ class Queues:
         rules = self._kit.house.rules
 
         def look(conn: Connection) -> dict[str, Any]:
-            beat = pulse.pulse(conn, DRAIN, steps=5)
             late, all_of_it = behind(conn, rules)
             return {
                 "behind": late,
@@ -67,13 +69,12 @@ class Queues:
                 "leases": backlog.leases(conn, rules, AMONG),
                 "living": workers.living(conn),
                 "runs": actions.under_way(conn),
-                "reads_a_second": sum(minute.reads for minute in beat.minutes) / DRAIN.total_seconds(),
-                "slices_a_second": sum(minute.slices for minute in beat.minutes) / DRAIN.total_seconds(),
+                "drain": pulse.drain(conn, DRAIN),
             }
 
         shown = await self._kit.read(look)
         seen = await self._kit.in_thread(lambda: bells(self._kit.house))
-        return await self._kit.page(request, "queues.html", visitor, bells=seen, **shown)
+        return await self._kit.page(request, "queues.html", visitor, bells=seen, among=AMONG, kinds=KINDS, **shown)
 
     async def try_out(self, request: Request, visitor: Visitor) -> Response:
         """The dry run: what would be redriven."""

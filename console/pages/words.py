@@ -123,6 +123,18 @@ def seconds(value: float | None) -> str:
     return "–" if value is None else span(dt.timedelta(seconds=value))
 
 
+def rate(a_second: float) -> str:
+    """So many a second, or a minute if they are few."""
+    return f"{a_second:.1f}/s" if a_second >= 0.1 or not a_second else f"{a_second * 60:.1f}/min"
+
+
+def empty_in(due: int, a_second: float) -> str:
+    """When that many are done at this rate; nobody knows while none is."""
+    if not due:
+        return "now"
+    return seconds(due / a_second) if a_second else "–"
+
+
 def number(value: int | None) -> str:
     """A whole number with thin gaps between thousands."""
     return "–" if value is None else f"{value:,}".replace(",", "\u202f")

@@ -91,6 +91,11 @@ def clock(moment: dt.datetime | None) -> Markup:
     return utc(moment, "%m-%d %H:%M:%SZ")
 
 
+def minute(moment: dt.datetime | None) -> Markup:
+    """Likewise within a day, for what was counted by the minute."""
+    return utc(moment, "%H:%MZ")
+
+
 def stamp(moment: dt.datetime | None) -> Markup:
     """A stamp of MLM's in UTC, to the millisecond: two of one file are often less than seconds apart."""
     if moment is None:

@@ -63,7 +63,7 @@ def test_a_form_without_our_token_does_nothing(web: Console, actions: list[str],
 
 def test_whoever_is_not_signed_in_does_nothing(web: Console, actions: list[str]) -> None:
     before = orders(web)
-    assert [web.nobody().post(path).status_code for path in actions] == [401] * len(actions)
+    assert [web.nobody().post(path).status_code for path in actions] == [303] * len(actions)
     assert orders(web) == before
 
 

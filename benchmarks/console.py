@@ -142,6 +142,7 @@ def _pages(full: Full, web: httpx.Client) -> Mapping[str, str]:
         "replay of an event that none bears": f"{receipts}/replay?event=Rare",
         "replay of a file": f"{receipts}/replay?search=R000017",
         "refused deliveries": "/console/refused",
+        "refused deliveries, of a route that none was for": "/console/refused?path=nowhere",
         **{f"files, {state}": f"/console/files?state={state.replace(' ', '+')}" for state in states},
         "files, from the middle on": f"/console/files?state=all&after=R{FILES // 2:06}",
         "one file": "/console/files/R000017",

@@ -96,6 +96,11 @@ def minute(moment: dt.datetime | None) -> Markup:
     return utc(moment, "%H:%MZ")
 
 
+def field(moment: dt.datetime | None) -> str:
+    """A moment in UTC as a field of a form has it, to the second."""
+    return moment.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%S") if moment else ""
+
+
 def stamp(moment: dt.datetime | None) -> Markup:
     """A stamp of MLM's in UTC, to the millisecond: two of one file are often less than seconds apart."""
     if moment is None:

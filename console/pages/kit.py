@@ -226,9 +226,9 @@ def _templates() -> Environment:
     )
     filters = {
         "utc": words.utc, "clock": words.clock, "minute": words.minute, "field": words.field,
-        "stamp": words.stamp, "ago": words.ago, "span": span, "badge": words.badge, "tone": words.tone, "took": words.took,
-        "seconds": words.seconds, "number": words.number, "rate": words.rate, "empty_in": words.empty_in,
-        "place": words.place_of, "decided": words.decided,
+        "stamp": words.stamp, "ago": words.ago, "span": span, "badge": words.badge, "tone": words.tone,
+        "took": words.took, "seconds": words.seconds, "number": words.number, "rate": words.rate,
+        "empty_in": words.empty_in, "place": words.place_of, "decided": words.decided,
     }  # fmt: skip
     environment.filters.update(filters)
     environment.globals["root"] = ROOT

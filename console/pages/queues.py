@@ -34,6 +34,9 @@ ORDERED, LATE = "ordered", "had been ordered meanwhile"
 
 SHOWN = 50
 
+#: An error in an address or a form is cut off here.
+LONGEST_ERROR = 4_000
+
 #: Kinds of error on the page.
 KINDS = 30
 
@@ -130,9 +133,10 @@ def _wanted(asked: Any) -> Filter:
     if concern is not None and concern not in {each.value for each in ALL}:
         raise Refused(400, "There is no such concern.")
     ref = (asked.get("ref") or "").strip()[:100] or None
-    return Filter(concern=concern, error=(asked.get("error") or "")[:500] or None, ref=ref, limit=MOST_REDRIVEN)
+    error = (asked.get("error") or "")[:LONGEST_ERROR] or None
+    return Filter(concern=concern, same_error=error, ref=ref, limit=MOST_REDRIVEN)
 
 
 def _said(wanted: Filter) -> str:
-    parts = {"file": wanted.ref, "concern": wanted.concern, "error": wanted.error}
+    parts = {"file": wanted.ref, "concern": wanted.concern, "error": wanted.same_error}
     return ", ".join(f"{name}: {value}" for name, value in parts.items() if value) or "everything given up"

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+import html
 import re
 
+import httpx
 import pytest
 import sqlalchemy as sa
 from a_console import Console, Person
+from from_outside import until
 from scenes import dead, runs, stale
 
 from console.pages import queues, words
@@ -96,3 +99,27 @@ def test_more_kinds_of_error_than_the_page_shows_are_counted(
     assert "more kinds of error" not in reader.page("/queues")
     monkeypatch.setattr(queues, "KINDS", 1)
     assert "… and 2 more kinds of error." in reader.page("/queues")
+
+
+def test_a_group_by_error_is_redriven_and_no_group_whose_error_only_begins_so(
+    web: Console, reader: Person, operator: Person
+) -> None:
+    dead(web.engine, "R000001", "R000002", error="Timeout")
+    dead(web.engine, "R000003", error="Timeout at byte 9 of {ref}")
+    dead(web.engine, "R000004", error="timeout")
+    ways = [
+        html.unescape(way) for way in re.findall(r'href="/console(/queues/redrive\?[^"]+)"', reader.page("/queues"))
+    ]
+    shown = {httpx.URL(way).params["error"]: operator.page(way) for way in ways}
+    refs = {error: sorted(set(re.findall("R00000[0-9]", page))) for error, page in shown.items()}
+    assert refs == {
+        "Timeout": ["R000001", "R000002"],
+        "Timeout at byte 9 of …": ["R000003"],
+        "timeout": ["R000004"],
+    }
+    fields = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', shown["Timeout"].split("<main")[1]))
+    before = dict(web.rows("SELECT ref, ordered FROM file_freshness"))
+    operator.post("/queues/redrive", **fields, rate="100")
+    until(lambda: web.rows("SELECT 1 FROM console_actions WHERE what = 'redrive' AND result IS NOT NULL"))
+    after = dict(web.rows("SELECT ref, ordered FROM file_freshness"))
+    assert {ref for ref, ordered in after.items() if ordered > before[ref]} == {"R000001", "R000002"}

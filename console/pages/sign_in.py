@@ -83,7 +83,13 @@ class SignIn:
         visitor, form = await self._kit.visitor(request), await form_of(request)
         if visitor is not None:
             check_token(form, visitor.csrf)
-            await self._kit.write(lambda conn: sessions.end(conn, request.cookies[COOKIE]))
+            name = visitor.user.name
+
+            def end(conn: Connection) -> None:
+                sessions.end(conn, request.cookies[COOKIE])
+                actions.record(conn, name, What.SIGN_OUT, None, wanted=1, reached=1, result="signed out")
+
+            await self._kit.write(end)
         answer = RedirectResponse(f"{ROOT}/sign-in", 303)
         answer.delete_cookie(COOKIE, path=ROOT)
         return answer

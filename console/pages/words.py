@@ -31,6 +31,8 @@ TONES = {
     "stale": "bad",
     "given up": "bad",
     "failed": "bad",
+    "broken off": "bad",
+    "dead": "warn",
     "malformed": "bad",
     "open": "bad",
     "deleted": "off",

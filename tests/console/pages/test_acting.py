@@ -157,6 +157,16 @@ def test_who_did_what_shows_every_action(web: Console, operator: Person) -> None
     assert "R000001" in said
 
 
+def test_an_action_that_broke_off_says_so_in_a_word_on_a_narrow_screen_too(web: Console, reader: Person) -> None:
+    web.rows(
+        "INSERT INTO console_actions (who, what, on_what, wanted, reached, moved_at) "
+        "VALUES ('olaf', 'redrive', 'all', 9, 3, now() - interval '2 min') RETURNING 1"
+    )
+    said = reader.page("/actions").split("<tbody>")[1]
+    assert re.findall(r'<span class="badge bad">([^<]*)</span>', said) == ["broken off"] * 2
+    assert re.findall(r'<span class="narrow[^"]*">([^<]*)', said)[0] == "3 of 9; "
+
+
 def held(web: Console) -> None:
     """Of two files: an entry that orders, and one that joins the order; of a third nothing is known."""
     stale(web.engine, "R000001", "R000002")

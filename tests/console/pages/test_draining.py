@@ -123,3 +123,13 @@ def test_a_group_by_error_is_redriven_and_no_group_whose_error_only_begins_so(
     until(lambda: web.rows("SELECT 1 FROM console_actions WHERE what = 'redrive' AND result IS NOT NULL"))
     after = dict(web.rows("SELECT ref, ordered FROM file_freshness"))
     assert {ref for ref, ordered in after.items() if ordered > before[ref]} == {"R000001", "R000002"}
+
+
+def test_a_lease_whose_worker_is_dead_says_so_in_a_word(web: Console, reader: Person) -> None:
+    dead(web.engine, "R000001")
+    web.rows(
+        "UPDATE file_concerns SET lease_token = gen_random_uuid(), lease_worker = 'gone', lease_at = now(), "
+        "lease_until = now() + interval '1 min' WHERE concern = 'fees' RETURNING 1"
+    )
+    leases = reader.page("/queues").split('aria-label="Table of leases"')[1].split("</table>")[0]
+    assert re.findall(r'<span class="badge \w+">([^<]*)</span>', leases) == ["dead"]

@@ -94,3 +94,10 @@ def test_a_replay_of_one_is_written_down_as_meant_and_then_as_done(web: Console,
     operator.post(f"/receipts/{place}/replay")
     assert web.rows(ACTED) == [("replay", 1, 1, "already ordered, order 1")]
     assert web.rows("SELECT who, moved_at > at FROM console_actions WHERE what = 'replay'") == [(OPERATOR, True)]
+
+
+def test_who_does_not_replay_comes_back_to_the_same_filters(web: Console, operator: Person) -> None:
+    stale(web.engine, "R000001")
+    page = operator.page("/receipts/replay?search=R000001&span=24h")
+    (way,) = re.findall(r'href="/console([^"]+)">Not now', page)
+    assert html.unescape(way) == "/receipts?search=R000001&span=24h"

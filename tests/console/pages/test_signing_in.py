@@ -132,6 +132,12 @@ def test_who_signs_out_is_out_for_good(web: Console, reader: Person) -> None:
     assert stolen.get("/").status_code == 303
 
 
+def test_signing_in_and_out_leave_a_row(web: Console, reader: Person) -> None:
+    reader.post("/sign-out")
+    rows = web.rows("SELECT who, what, result FROM console_actions ORDER BY id")
+    assert rows == [(READER, "sign in", "signed in"), (READER, "sign out", "signed out")]
+
+
 def test_a_session_ends_with_the_password_it_began_with(
     engine: sa.Engine, environment: dict[str, str], web: Console, reader: Person
 ) -> None:

@@ -28,7 +28,8 @@ def tile(page: str, name: str) -> str:
 def row(page: str, table: str, name: str) -> list[str]:
     """The cells of the row that begins so."""
     body = page.split(f'aria-label="{table}"')[1].split("</table>")[0]
-    rows = [re.findall(r"<td[^>]*>(.*?)</td>", each, re.DOTALL) for each in body.split("<tr>")]
+    without = re.sub(r'<span class="narrow.*?</span>', "", body)
+    rows = [re.findall(r"<td[^>]*>(.*?)</td>", each, re.DOTALL) for each in without.split("<tr>")]
     return next(cells for cells in rows if cells and cells[0] == name)
 
 

@@ -66,15 +66,20 @@ SENDERS = {
 #: Whatever happened to these files so far was hours ago; then they were ordered, and of one slice all reads failed.
 _DEAD = (
     """UPDATE slice_runs SET started_at = started_at - interval '3 h', asked_at = asked_at - interval '3 h',
-           finished_at = finished_at - interval '3 h'
+           finished_at = finished_at - interval '3 h', stamp = stamp - interval '3 h'
        WHERE file_id IN (SELECT id FROM file_freshness WHERE ref = ANY(%(refs)s))""",
     """UPDATE refresh_orders SET placed_at = placed_at - interval '3 h', due_at = due_at - interval '3 h'
        WHERE file_id IN (SELECT id FROM file_freshness WHERE ref = ANY(%(refs)s))""",
     """UPDATE mlm_webhook_receipts SET received_at = received_at - interval '3 h',
-           served_at = served_at - interval '3 h', data_updated_at = data_updated_at - interval '3 h'
+           served_at = served_at - interval '3 h', data_updated_at = data_updated_at - interval '3 h',
+           last_modified_at = last_modified_at - interval '3 h', mark_before = mark_before - interval '3 h'
+       WHERE file_id IN (SELECT id FROM file_freshness WHERE ref = ANY(%(refs)s))""",
+    """UPDATE file_concerns SET held = held - interval '3 h'
        WHERE file_id IN (SELECT id FROM file_freshness WHERE ref = ANY(%(refs)s))""",
     """WITH f AS (
-           UPDATE file_freshness SET ordered = ordered + 1, confirmed_at = confirmed_at - interval '3 h'
+           UPDATE file_freshness SET ordered = ordered + 1, mark = mark - interval '3 h',
+               wanted = wanted - interval '3 h', captured = captured - interval '3 h', racy_stamp = NULL,
+               confirm_at = NULL, unconfirmed_since = NULL
            WHERE ref = ANY(%(refs)s) RETURNING id, ordered, ref
        ), o AS (
            INSERT INTO refresh_orders (file_id, number, placed_at, due_at, cause)
@@ -90,11 +95,11 @@ _DEAD = (
            INSERT INTO slice_runs (file_id, concern, order_number, started_at, asked_at, finished_at, outcome, error)
            SELECT id, 'assets', ordered, t.at - interval '2 s', t.at - interval '1 s', t.at,
                   CASE number WHEN 8 THEN 'given up' ELSE 'failed' END, replace(%(error)s, '{ref}', ref)
-           FROM f, LATERAL (SELECT number, mlm_now() - interval '2816 s' + 2 ^ number * interval '2 s' AS at
+           FROM f, LATERAL (SELECT number, mlm_now() - interval '2812 s' + number * interval '8 s' AS at
                             FROM generate_series(1, 8) number) t
        )
        UPDATE file_concerns c SET attempts = 8, tried_order = f.ordered, landed_at = landed_at - interval '3 h',
-           first_error_at = mlm_now() - interval '2812 s', last_error_at = mlm_now() - interval '2304 s',
+           first_error_at = mlm_now() - interval '2804 s', last_error_at = mlm_now() - interval '2748 s',
            last_error = replace(%(error)s, '{ref}', f.ref)
        FROM f WHERE c.file_id = f.id AND c.concern = 'assets'""",
 )

@@ -302,6 +302,21 @@ def test_each_word_of_the_filters_comes_into_the_address_and_stays_there(window:
     assert {row.find_element("css selector", "td:nth-child(2)").text for row in rows} == set(GROUPED) or not rows
 
 
+def test_refused_deliveries_are_found_by_status_and_route(window: Browser) -> None:
+    window.open("/console/receipts")
+    window.button("Refused deliveries").click()
+    window.until(lambda: window.path == "/console/refused")
+    window.find("input[name=status]").send_keys("401")
+    window.find("input[name=path]").send_keys("mlm")
+    window.driver.execute_script("document.querySelector('input[name=since]').value = '2020-01-01T00:00:00'")
+    window.button("Filter").click()
+    window.until(lambda: "status=401" in window.path)
+    assert window.find("input[name=since]").get_attribute("value").startswith("2020-01-01T00:00")
+    (row,) = window.all("tbody tr")
+    assert "a bearer token is needed" in row.text
+    assert window.complaints() == []
+
+
 def test_the_states_of_files_are_a_step_apart(window: Browser) -> None:
     for state in ("given up", "unconfirmed", "unstamped", "deleted", "all", "stale"):
         window.open("/console/files")

@@ -220,7 +220,7 @@ def _said(wanted: Wanted, after: Place | None) -> str:
         "file or number": wanted.search, "outcome": wanted.outcome, "sender": wanted.sender, "event": wanted.event,
         "since": wanted.since and f"{wanted.since:%Y-%m-%d %H:%M:%SZ}",
         "until": wanted.until and f"{wanted.until:%Y-%m-%d %H:%M:%SZ}",
-        "from there on": after and f"{after.at:%Y-%m-%d %H:%M:%SZ}",
+        "no later than": after and f"{after.at:%Y-%m-%d %H:%M:%SZ}",
         "slower than": wanted.slower_s and f"{wanted.slower_s:g} s",
         "our data changed": {True: "yes", False: "no"}.get(wanted.changed) if wanted.changed is not None else None,
         "still waiting": "yes" if wanted.unserved else None,

@@ -176,6 +176,7 @@ def window(house: House) -> Iterator[Browser]:
     with browser(house.url) as window:
         window.show(1440)
         window.sign_in("admin", house.password)
+        _acted(house)
         window.open("/console/receipts?changed=yes")
         PAGES["webhook"] = str(window.find("tbody a").get_attribute("href")).removeprefix(house.url)
         window.open("/console/receipts?sender=mmi")
@@ -431,6 +432,15 @@ def test_a_newcomer_finds_the_dead_slice_and_redrives_it(window: Browser, house:
     assert window.find("main h1 .badge").text == "fresh"
     window.open("/console/actions")
     assert f"file: {DEAD}" in window.text()
+
+
+def _acted(house: House) -> None:
+    """Somebody has done something before."""
+    with httpx.Client(base_url=house.url, trust_env=False, timeout=30) as web:
+        person = Person(web)
+        assert person.sign_in("admin", house.password).status_code == 303
+        assert person.post("/refresh/R000009").status_code == 303
+        assert person.post("/receipts/export", outcome="dispatched", span="24h").status_code == 200
 
 
 def _planted(house: House) -> set[str]:

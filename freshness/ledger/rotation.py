@@ -71,7 +71,7 @@ def sealed_tables() -> tuple[SealedTable, ...]:
 
 def keys_in_use(conn: Connection, table: SealedTable) -> Counter[str]:
     """How many values of the table each key has sealed, by the key's id. Looks through the whole table."""
-    each = ", ".join(f"({_key_id(f'{column}_encrypted')})" for column in table.columns)
+    each = ", ".join(f"({key_id_of(f'{column}_encrypted')})" for column in table.columns)
     conn.exec_driver_sql("SET LOCAL statement_timeout = '15min'")
     used = conn.exec_driver_sql(
         f"SELECT v.key, count(*) AS n FROM {table.name} CROSS JOIN LATERAL (VALUES {each}) AS v (key) "  # noqa: S608
@@ -127,12 +127,15 @@ def _anew(keys: FieldKeys, value: bytes | None, lost: Counter[str]) -> tuple[byt
     return keys.seal(plain), keys.index(plain)
 
 
-def _key_id(column: str) -> str:
+def key_id_of(column: str) -> str:
+    """SQL for the id of the key that sealed this column's value."""
     return f"encode(substr({column}, 2, 4), 'hex')"
 
 
 def _looked(table: SealedTable) -> str:
-    older = " OR ".join(f"coalesce({_key_id(f'{column}_encrypted')} <> %(newest)s, false)" for column in table.columns)
+    older = " OR ".join(
+        f"coalesce({key_id_of(f'{column}_encrypted')} <> %(newest)s, false)" for column in table.columns
+    )
     return f"""
         SELECT {table.key} AS key, {table.where} AND ({older}) AS older FROM {table.name}
         WHERE %(after)s::{table.key_type} IS NULL OR {table.key} > %(after)s::{table.key_type}

@@ -72,7 +72,7 @@ lock: $(TOOLS)/.ready ## Lock the dependencies by hash, in requirements/
 	$(TOOLS)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --extra otel pyproject.toml -o requirements/run.txt
 	$(TOOLS)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --extra dev pyproject.toml -c requirements/run.txt -o requirements/dev.txt
 
-audit: $(TOOLS)/.ready ## Known vulnerabilities of the locked dependencies; says so if nobody can be asked
+audit: $(TOOLS)/.ready ## Known vulnerabilities of the locked dependencies; says so if nobody can be asked, an error with AUDIT=required
 	@PYTHONPATH=$(TOOLS) $(PYTHON) requirements/audit.py
 
 sbom: $(TOOLS)/.ready ## What an installation consists of, as CycloneDX, into .freshness/sbom.json

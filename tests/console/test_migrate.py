@@ -82,7 +82,7 @@ def test_the_pages_on_upgrades_name_the_way_back_and_the_steps_below_which_rows_
     assert set(re.findall(r"\| (\d{4}) \|", section)) == {step for step, _ in losses(steps()[-1], "base")}
 
 
-PLANTED = "Wilhelmina-912783465"
+PLANTED = "planted-in-a-row"
 REFUSES = f"""
 CREATE TABLE portals_own (name text UNIQUE);
 INSERT INTO portals_own VALUES ('{PLANTED}');

@@ -26,7 +26,7 @@ AT = dt.datetime(2026, 11, 1, 12, 0, tzinfo=dt.UTC)
 APPLICATION = {
     "event": "application.created",
     "loanFileId": "lf-1",
-    "application": {"firstName": "Balthasar", "ssn": "914-78-3467"},
+    "application": {"firstName": "Ann", "ssn": "900-00-0001"},
 }
 
 

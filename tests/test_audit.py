@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -99,6 +100,17 @@ def test_where_an_audit_is_required_that_is_an_error(tmp_path: Path, out: str, e
     assert audit(tmp_path, out, err, code, AUDIT="required").returncode == 1
 
 
+def whole_run(tmp_path: Path, audit: str) -> subprocess.CompletedProcess[str]:
+    """`.ci/run` where all that it calls does nothing, but for `make audit`, which does this."""
+    (tmp_path / ".ci").mkdir()
+    for place, program in (("make", f'case "$*" in *audit*) {audit} ;; esac'), (".ci/programs", ":")):
+        (tmp_path / place).write_text(f"#!/bin/sh\n{program}\n")
+        (tmp_path / place).chmod(0o755)
+    run = shutil.copy(ROOT / ".ci" / "run", tmp_path / ".ci" / "run")
+    env = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    return subprocess.run([run], env=env, capture_output=True, text=True)
+
+
 @pytest.mark.parametrize(
     ("said", "last"),
     [
@@ -107,22 +119,12 @@ def test_where_an_audit_is_required_that_is_an_error(tmp_path: Path, out: str, e
     ],
 )
 def test_the_whole_run_does_not_call_itself_whole_without_an_audit(tmp_path: Path, said: str, last: str):
-    """With a `make` that does nothing but say what an audit says."""
-    make = tmp_path / "make"
-    make.write_text(f'#!/bin/sh\ncase "$*" in *audit*) echo "{said}" >&2 ;; esac\n')
-    make.chmod(0o755)
-    env = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
-    done = subprocess.run([ROOT / ".ci" / "run"], env=env, capture_output=True, text=True)
-    assert done.returncode == 0
+    done = whole_run(tmp_path, f'echo "{said}" >&2')
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, last)
     assert said in done.stdout
-    assert done.stdout.splitlines()[-1] == last
 
 
 def test_the_whole_run_ends_with_an_audit_that_fails(tmp_path: Path):
-    make = tmp_path / "make"
-    make.write_text('#!/bin/sh\ncase "$*" in *audit*) exit 2 ;; esac\n')
-    make.chmod(0o755)
-    env = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
-    done = subprocess.run([ROOT / ".ci" / "run"], env=env, capture_output=True, text=True)
+    done = whole_run(tmp_path, "exit 2")
     assert done.returncode != 0
     assert "all held" not in done.stdout

@@ -75,7 +75,7 @@ lock: $(TOOLS)/.ready ## Lock the dependencies by hash, in requirements/
 	$(LOCK) --extra dev pyproject.toml -c requirements/run.txt -o requirements/dev.txt
 	$(PYTHON) -c '$(BUILT_BY)' | $(LOCK) - -o requirements/build.txt
 
-audit: $(TOOLS)/.ready ## Known vulnerabilities of the locked dependencies; says so if nobody can be asked
+audit: $(TOOLS)/.ready ## Known vulnerabilities of the locked dependencies; says so if nobody can be asked, an error with AUDIT=required
 	@PYTHONPATH=$(TOOLS) $(PYTHON) requirements/audit.py
 
 sbom: $(TOOLS)/.ready ## What an installation consists of, as CycloneDX, into .freshness/sbom.json

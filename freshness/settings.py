@@ -204,6 +204,13 @@ def _field_keys(value: str) -> tuple[bytes, ...]:
     return tuple(keys)
 
 
+def _key_ids(value: str) -> tuple[str, ...]:
+    ids = tuple(part.lower() for part in _list(value))
+    if not all(re.fullmatch(r"[0-9a-f]{8}", each) for each in ids):
+        raise ValueError("must be ids of keys, 8 hexadecimal digits each, by comma")
+    return ids
+
+
 def _webhook_keys(value: str) -> WebhookKeys:
     pairs = {}
     for part in _list(value):
@@ -383,6 +390,13 @@ SETTINGS: tuple[Setting, ...] = (
         secret=True,
     ),
     Setting(
+        "FIELD_KEYS_LOST",
+        "",
+        _key_ids,
+        "ids of keys that are lost for good, by comma: processes start though values are sealed with them "
+        "(docs/security.md)",
+    ),
+    Setting(
         "MLM_WEBHOOK_KEYS",
         "",
         _webhook_keys,
@@ -503,6 +517,7 @@ class Settings:
     console_database_url: str | None = field(repr=False)
     metrics_token: tuple[str, ...] = field(repr=False)
     field_keys: tuple[bytes, ...] = field(repr=False)
+    field_keys_lost: tuple[str, ...]
     mlm_webhook_keys: WebhookKeys
     mlm_names: Path | None
     mlm_import_unknown: bool

@@ -1,14 +1,15 @@
 # syntax=docker/dockerfile:1
 
 # One image for all processes: `freshness receiver`, `worker`, `scheduler`, `migrate`. How to run it: docs/deploy.md.
+# By its digest in your own registry, if you build releases: --build-arg PYTHON=3.12-slim-bookworm@sha256:… (requirements/README.md).
 ARG PYTHON=3.12-slim-bookworm
 
 FROM python:${PYTHON} AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /src
 RUN python -m venv /opt/freshness
-COPY requirements/run.txt requirements/run.txt
-RUN /opt/freshness/bin/pip install --require-hashes --no-deps -r requirements/run.txt
+COPY requirements/build.txt requirements/run.txt requirements/
+RUN /opt/freshness/bin/pip install --only-binary=:all: --require-hashes --no-deps -r requirements/build.txt -r requirements/run.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY freshness freshness
 COPY mlm_client mlm_client
@@ -17,7 +18,8 @@ COPY jobs jobs
 COPY receiver receiver
 COPY console console
 COPY migrations migrations
-RUN /opt/freshness/bin/pip install --no-deps . && /opt/freshness/bin/pip uninstall --yes pip
+RUN /opt/freshness/bin/pip install --no-deps --no-build-isolation . \
+ && /opt/freshness/bin/pip uninstall --yes setuptools pip
 
 FROM python:${PYTHON}
 LABEL org.opencontainers.image.title="mlm-freshness" \

@@ -45,7 +45,7 @@ soak: $(READY) ## SEEDS histories of the whole product, step by step; not 0 if o
 
 RUNS ?= 1000000
 fuzz: $(READY) ## The parsers under fuzz: RUNS inputs in all and every size limit; a quarter of an hour on 2 cores
-	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(PIP) install --quiet --disable-pip-version-check --editable '.[fuzz]'
+	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(PIP) install --quiet --disable-pip-version-check --no-build-isolation --editable '.[fuzz]'
 	$(BIN)/python tests/fuzz/run.py --runs $(RUNS)
 
 check: lint types floors ## Everything that reads the code without running it
@@ -68,11 +68,14 @@ $(TOOLS)/.ready:
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check --target $(TOOLS) cyclonedx-bom pip-audit uv
 	@touch $@
 
+LOCK = $(TOOLS)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes
+BUILT_BY = import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")
 lock: $(TOOLS)/.ready ## Lock the dependencies by hash, in requirements/
-	$(TOOLS)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --extra otel pyproject.toml -o requirements/run.txt
-	$(TOOLS)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --extra dev pyproject.toml -c requirements/run.txt -o requirements/dev.txt
+	$(LOCK) --extra otel pyproject.toml -o requirements/run.txt
+	$(LOCK) --extra dev pyproject.toml -c requirements/run.txt -o requirements/dev.txt
+	$(PYTHON) -c '$(BUILT_BY)' | $(LOCK) - -o requirements/build.txt
 
-audit: $(TOOLS)/.ready ## Known vulnerabilities of the locked dependencies; says so if nobody can be asked
+audit: $(TOOLS)/.ready ## Known vulnerabilities of the locked dependencies; says so if nobody can be asked, an error with AUDIT=required
 	@PYTHONPATH=$(TOOLS) $(PYTHON) requirements/audit.py
 
 sbom: $(TOOLS)/.ready ## What an installation consists of, as CycloneDX, into .freshness/sbom.json
@@ -95,9 +98,12 @@ clean: ## Remove what the targets made, but for .venv
 
 # A venv without its own pip where Python comes without ensurepip (Debian): then the outer pip fills it.
 PIP = $$($(BIN)/python -m pip --version >/dev/null 2>&1 && echo $(BIN)/python -m pip || echo $(PYTHON) -m pip --python $(BIN)/python)
-$(READY): pyproject.toml
+# What is locked, and no other: a file whose hash is not written down is refused.
+LOCKS := requirements/build.txt requirements/dev.txt
+$(READY): pyproject.toml $(LOCKS)
 	@command -v $(PYTHON) >/dev/null || { echo "There is no $(PYTHON) here; name one: make PYTHON=/path/to/python3.12" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, $(PYTHON) is %d.%d; name another: make PYTHON=python3.12" % sys.version_info[:2])'
 	$(PYTHON) -m venv .venv || $(PYTHON) -m venv --clear --without-pip .venv
-	$(PIP) install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(PIP) install --quiet --disable-pip-version-check --require-hashes --no-deps $(LOCKS:%=-r %)
+	$(PIP) install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@

@@ -38,7 +38,7 @@ from .parties import HEADERS
 from .seen import Seen, share
 from .stage import until
 from .table import Figure, Mark, Measured, Row
-from .whole import NO_BACKSTOPS, Whole, whole
+from .whole import NO_BACKSTOPS, THREADS, WORKERS, Whole, whole
 
 NAME = "latency"
 
@@ -101,10 +101,8 @@ class Watch:
         """A change of this concern is told of; the time it takes counts from `since`. One still awaited stays so."""
         self.pending.setdefault((ref, concern), since)
 
-    def look(self) -> None:
-        """Look until told that it is over."""
-        row = self.connection.execute(_NEWEST).fetchone()
-        last = row[0] if row else 0
+    def look(self, last: int) -> None:
+        """Look for what lands after the run `last`, until told that it is over."""
         self.seen.update(range(last - BEHIND, last + 1))
         while not self.over.is_set():
             rows = self.connection.execute(_LANDED, {"after": last - BEHIND}).fetchall()
@@ -186,7 +184,8 @@ def _watching(house: Whole, every_s: float) -> Iterator[Watch]:
     """A watch, looking for as long as the block runs."""
     with psycopg.connect(house.environment["DATABASE_URL"], autocommit=True) as connection:
         watch = Watch(connection, every_s)
-        thread = threading.Thread(target=watch.look)
+        newest = connection.execute(_NEWEST).fetchone()
+        thread = threading.Thread(target=watch.look, args=newest)
         thread.start()
         try:
             yield watch
@@ -297,7 +296,7 @@ _WHAT = {FIELDS: "loan field", ASSETS: "asset"}
 
 
 def _rows(seen: Seen) -> list[Row]:
-    told = "MLM_RATE=1000, resolution 4 ms, nine concerns in one read"
+    told = f"{WORKERS} workers of {THREADS} threads, MLM_RATE=1000, resolution 4 ms, nine concerns in one read"
     under = f"{RATE_A_S} changes/s for {LOAD_S} s over {FILES} files, loan fields and assets in turn, {told}"
     rows = [
         Row(

@@ -7,8 +7,9 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import redis
@@ -27,6 +28,8 @@ from .parties import TOKEN
 from .processes import listens, running
 from .stage import free_port, until
 
+#: One Python process uses one core.
+WORKERS, THREADS = os.cpu_count() or 1, 4
 #: What no benchmark of these is about: reads that no change asks for.
 NO_BACKSTOPS = {"MLM_CONFIRM_SHARE": "0", "MLM_AUDIT_SHARE": "0"}
 
@@ -46,9 +49,11 @@ class Whole:
 
     @contextmanager
     def working(self, **settings: str) -> Iterator[None]:
-        """One worker and one scheduler, with these settings, for as long as the block runs."""
+        """A worker a core and one scheduler, with these settings, for as long as the block runs."""
         environment = {**self.environment, **settings}
-        with self._beating("worker", environment), self._beating("scheduler", environment):
+        with ExitStack() as stack:
+            stack.enter_context(self._beating("scheduler", environment, 1))
+            stack.enter_context(self._beating("worker", environment, WORKERS, "--threads", str(THREADS)))
             yield
 
     def import_all(self, refs: Sequence[str] | None = None) -> None:
@@ -86,13 +91,19 @@ class Whole:
             return int(conn.exec_driver_sql(query, parameters).scalar_one())
 
     @contextmanager
-    def _beating(self, process: str, environment: dict[str, str]) -> Iterator[None]:
-        def beats() -> bool:
-            return bool(self._count(_LIVE, process=process))
-
-        until(lambda: not beats(), 10)
-        with running([sys.executable, "-m", "console", process], self.directory / f"{process}.log", environment, beats):
+    def _beating(self, process: str, environment: dict[str, str], number: int, *options: str) -> Iterator[None]:
+        """So many of a process, all of them alive when the block begins."""
+        argv = [sys.executable, "-m", "console", process, *options]
+        until(lambda: not self._count(_LIVE, process=process), 10)
+        with ExitStack() as stack:
+            for each in range(1, number + 1):
+                log = self.directory / f"{process}-{each}.log"
+                beat = partial(self._beat, process, each)
+                stack.enter_context(running(argv, log, environment, beat))
             yield
+
+    def _beat(self, process: str, number: int) -> bool:
+        return self._count(_LIVE, process=process) >= number
 
 
 @contextmanager

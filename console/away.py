@@ -23,8 +23,10 @@ def look(settings: Settings) -> tuple[CircuitState | None, str | None]:
         return None, f"Redis: {error}"
 
 
-def told(circuit: CircuitState | None) -> str | None:
-    """That MLM is away, since when and why, in two lines; None if it is not, or if nobody knows."""
+def told(circuit: CircuitState | None, unknown: str | None = None) -> str | None:
+    """That MLM is away, since when and why, in two lines; or that and why it is not known; None if it is not away."""
+    if unknown is not None:
+        return f"Whether MLM is away is not known: {unknown}"
     if circuit is None or circuit.state == "closed":
         return None
     return f"MLM is away since {cell(circuit.since)}; one call at a time tries.\n  {circuit.why}"

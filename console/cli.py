@@ -7,6 +7,7 @@ setting, no connection, a file that is not there, MLM away) is one line on stand
 from __future__ import annotations
 
 import os
+import resource
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -75,6 +76,7 @@ def freshness() -> None:
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit. A command returns None, or its exit code."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core would be all that a process has in its hands, on a disk
     try:
         code = freshness.main(argv, prog_name="freshness", standalone_mode=False)
     except click.ClickException as error:

@@ -7,6 +7,7 @@
     ├── CannotListen    an address is taken, or is not ours
     ├── ChildFailed     a process of ours ended before it was ready
     ├── CannotReplay    a receipt that was named is not there, or its entry was not kept
+    ├── UnknownStep     the database is at a step of the migrations that this version does not know
     ├── NotReached      nobody answers where an instance was said to run
     └── StepFailed      a step of the demo did not hold; the message says what was expected
 
@@ -63,6 +64,16 @@ class CannotReplay(ConsoleError):
 
     def __init__(self, receipt: int, why: str) -> None:
         super().__init__(f"receipt {receipt} cannot be replayed: {why}")
+
+
+class UnknownStep(ConsoleError):
+    """The database was brought further by a newer version than this one, and only that one knows the way back."""
+
+    def __init__(self, step: str, newest: str) -> None:
+        super().__init__(
+            f"the database is at step {step}, of a newer version than this one, which knows {newest}; "
+            f"go back with that version: freshness migrate --to {newest}"
+        )
 
 
 class NotReached(ConsoleError):

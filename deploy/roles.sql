@@ -27,6 +27,7 @@ BEGIN
         EXECUTE format('GRANT USAGE ON SCHEMA %I TO %I', current_schema(), role);
     END LOOP;
     EXECUTE format('GRANT CREATE ON SCHEMA %I TO mlm_migrations', current_schema());
+    EXECUTE format('REVOKE CREATE ON SCHEMA %I FROM PUBLIC', current_schema());  -- as it is by default since PostgreSQL 15
 END $$;
 
 CREATE TEMPORARY TABLE wanted (role text, what text, tables text);
@@ -38,7 +39,8 @@ INSERT INTO wanted VALUES
  'file_freshness file_concerns own_writes mlm_webhook_receipts refused_deliveries sender_subjects'),
 ('mlm_receiver', 'SELECT, INSERT', 'refresh_orders file_events sender_bodies body_keys'),
 ('mlm_receiver', 'SELECT, INSERT, DELETE', 'event_tickets'),
-('mlm_receiver', 'SELECT, INSERT, UPDATE, DELETE', 'tallies spent_signatures'),
+('mlm_receiver', 'SELECT, INSERT, UPDATE, DELETE', 'spent_signatures'),
+('mlm_receiver', 'SELECT, INSERT, UPDATE', 'tallies'),
 ('mlm_receiver', 'SELECT, UPDATE', 'event_counter stamp_calibration'),
 ('mlm_receiver', 'SELECT', 'workers measures slice_runs backstop_runs missed_changes'),
 ('mlm_receiver', 'INSERT', 'audit_log'),
@@ -47,17 +49,20 @@ INSERT INTO wanted VALUES
  'loans leads'),
 ('mlm_receiver', 'SELECT (became_loan_id)', 'leads'),
 ('mlm_receiver', 'SELECT (id, loan_id, lead_id, email)', 'borrowers'),
+('mlm_receiver', 'SELECT, INSERT, UPDATE',
+ 'mmi_loan_officers mmi_lenders mmi_agents mmi_listing_alerts maxwell_applications appraisal_orders '
+ 'showmojo_showings showmojo_leads'),
 ('mlm_receiver', 'SELECT, INSERT, UPDATE, DELETE',
- 'mmi_loan_officers mmi_lenders mmi_agents mmi_listing_alerts maxwell_applications appraisal_orders appraisal_events '
- 'appraisal_revisions appraisal_notes appraisal_files appraisal_payouts showmojo_showings showmojo_leads');
+ 'appraisal_events appraisal_revisions appraisal_notes appraisal_files appraisal_payouts');
 
 -- A worker reads files from MLM into the portal's tables, and keeps the house: it drops what is old, seals anew.
 INSERT INTO wanted VALUES
 ('mlm_worker', 'SELECT, INSERT, UPDATE, DELETE',
  'loans leads borrowers assets liabilities employments real_properties incomes conditions fees'),
-('mlm_worker', 'SELECT, INSERT, UPDATE', 'file_freshness file_concerns file_events stamp_calibration backstop_turns'),
+('mlm_worker', 'SELECT, INSERT, UPDATE',
+ 'file_freshness file_concerns file_events stamp_calibration backstop_turns tallies'),
 ('mlm_worker', 'SELECT, INSERT, UPDATE, DELETE',
- 'refresh_orders own_writes mlm_webhook_receipts slice_runs refused_deliveries backstop_runs workers tallies'),
+ 'refresh_orders own_writes mlm_webhook_receipts slice_runs refused_deliveries backstop_runs workers'),
 ('mlm_worker', 'SELECT, INSERT', 'missed_changes'),
 ('mlm_worker', 'SELECT (id, at), DELETE', 'console_actions'),
 ('mlm_worker', 'SELECT, INSERT, DELETE', 'schedule_claims'),
@@ -81,8 +86,9 @@ INSERT INTO wanted VALUES
 
 -- The console shows what became of files and deliveries, orders anew, and keeps its own book. It reads no borrower.
 INSERT INTO wanted VALUES
-('mlm_console', 'SELECT, INSERT, UPDATE, DELETE', 'console_sessions console_attempts console_actions'),
-('mlm_console', 'SELECT, INSERT, UPDATE', 'file_freshness file_concerns mlm_webhook_receipts import_runs import_files'),
+('mlm_console', 'SELECT, INSERT, DELETE', 'console_sessions console_attempts'),
+('mlm_console', 'SELECT, INSERT, UPDATE',
+ 'console_actions file_freshness file_concerns mlm_webhook_receipts import_runs import_files'),
 ('mlm_console', 'SELECT, INSERT', 'refresh_orders file_events'),
 ('mlm_console', 'SELECT, UPDATE', 'own_writes stamp_calibration'),
 ('mlm_console', 'SELECT',

@@ -12,11 +12,14 @@
         ├── NotWhole        part of a subject's history was dropped
         ├── Replayed        a signature has proved a delivery before
         └── FieldKeyError   a field key cannot be used, or none decrypts the value
+            └── KeyNotHeld  what was sealed last was sealed with a key that FIELD_KEYS does not hold
 
 Errors take ids and build their own message. None carries a body or a person's data.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 
 class FreshnessError(Exception):
@@ -90,3 +93,13 @@ class Replayed(GiveUp):
 
 class FieldKeyError(GiveUp):
     """A field key cannot be used, or none of the keys we have decrypts a value. Never a silent null."""
+
+
+class KeyNotHeld(FieldKeyError):
+    """The newest values were sealed with a key that FIELD_KEYS does not hold: to go on would seal beside it."""
+
+    def __init__(self, key: str, tables: Sequence[str]) -> None:
+        super().__init__(
+            f"FIELD_KEYS does not hold key {key}, with which the newest values of {', '.join(tables)} are sealed; "
+            "put it there, or, if it is lost for good, its id into FIELD_KEYS_LOST (docs/security.md)"
+        )

@@ -24,6 +24,8 @@ from typing import Any
 
 import msgspec
 
+from .field_keys import FieldKeys
+
 NEWER, SAME_KEY, UNORDERED = "newer", "same_key", "unordered"
 
 
@@ -62,8 +64,9 @@ class Sent:
     """One entry as its sender means it. With a `fault` nothing else counts but the event.
 
     `key` is written so that the order of texts is the order of keys (`number_key`, `instant_key`), `key_text` is how
-    its sender wrote it. `content` says what makes two entries the same. `payload` is for the hydrator. `begins` and
-    `follows`: a subject that must begin first takes what follows only then.
+    its sender wrote it. `content` says what makes two entries the same (`content_of`). `formerly` are names that older
+    keys have given the subject. `payload` is for the hydrator. `begins` and `follows`: a subject that must begin first
+    takes what follows only then.
     """
 
     sender: str
@@ -72,7 +75,8 @@ class Sent:
     subject: str = ""
     key: str | None = None
     key_text: str | None = None
-    content: bytes = b""
+    content: tuple[bytes, ...] = ()
+    formerly: tuple[str, ...] = ()
     payload: Any = field(default=None, repr=False)
     loan_number: str | None = None
     begins: bool = False
@@ -83,7 +87,7 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class SubjectState:
-    """What was applied of a subject last: its key, its content; and whether it has begun."""
+    """What was applied of a subject last: its key, its content's digest; and whether it has begun."""
 
     key: str | None = None
     content: bytes | None = None
@@ -91,7 +95,8 @@ class SubjectState:
 
     def after(self, sent: Sent) -> SubjectState:
         """The state once this entry was applied."""
-        return replace(self, key=sent.key or self.key, content=sent.content, begun=self.begun or sent.begins)
+        content = sent.content[0] if sent.content else None
+        return replace(self, key=sent.key or self.key, content=content, begun=self.begun or sent.begins)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +120,7 @@ def decide(sent: Sent, state: SubjectState) -> Verdict:
         return _verdict(Landing.UNSUPPORTED)
     if sent.follows and not state.begun:
         return _verdict(Landing.WAITING)
-    if sent.content == state.content:
+    if state.content in sent.content:
         return _verdict(Landing.DUPLICATE)
     if sent.key is None:
         return Verdict(Landing.APPLIED, UNORDERED)
@@ -124,9 +129,11 @@ def decide(sent: Sent, state: SubjectState) -> Verdict:
     return Verdict(Landing.APPLIED, SAME_KEY) if sent.key == state.key else _verdict(Landing.OLDER)
 
 
-def content_of(value: Any) -> bytes:
-    """The digest of a JSON value: equal however its keys are ordered and its text is spaced."""
-    return hashlib.sha256(msgspec.json.encode(value, order="deterministic")).digest()
+def content_of(value: Any, keys: FieldKeys) -> tuple[bytes, ...]:
+    """The digest of a JSON value under each key, newest first: equal however its keys are ordered and its text is
+    spaced. Keyed, because what is stored must not let anybody try which SSN is in it."""
+    digest = hashlib.sha256(msgspec.json.encode(value, order="deterministic")).hexdigest()
+    return keys.indexes(f"content {digest}")
 
 
 def number_key(text: str) -> str:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 from zoneinfo import ZoneInfo
 
 from . import passwords
@@ -77,7 +77,19 @@ def _database_url(value: str) -> str:
     return value
 
 
-_BEHIND_SENTINELS = re.compile(r"rediss?\+sentinel://([^@/]*@)?[^@/,:]+(:\d+)?(,[^@/,:]+(:\d+)?)*/[^/\s]+(/\d+)?")
+_BEHIND_SENTINELS = re.compile(
+    r"rediss?\+sentinel://([^@/?#]*@)?[^@/,:]+(:\d+)?(,[^@/,:]+(:\d+)?)*/[^/\s?#]+(/\d+)?(\?[^\s#]*)?"
+)
+
+#: What a `rediss+sentinel://` URL may say of TLS after `?`: the form of each, and what it may be, in words.
+TLS_BEHIND_SENTINELS = {
+    "ssl_ca_certs": (re.compile(r".+"), "a file"),
+    "ssl_ca_path": (re.compile(r".+"), "a directory"),
+    "ssl_certfile": (re.compile(r".+"), "a file"),
+    "ssl_keyfile": (re.compile(r".+"), "a file"),
+    "ssl_cert_reqs": (re.compile(r"none|optional|required"), "none, optional or required"),
+    "ssl_check_hostname": (re.compile(r"true|false"), "true or false"),
+}
 
 
 def _redis_url(value: str) -> str:
@@ -85,6 +97,7 @@ def _redis_url(value: str) -> str:
     if "+sentinel://" in value:
         if not _BEHIND_SENTINELS.fullmatch(value):
             raise ValueError("must be a URL such as redis+sentinel://:password@host:26379,host:26379/service/0")
+        _tls_behind_sentinels(value)
         return value
     try:
         parts = urlsplit(value)
@@ -94,6 +107,17 @@ def _redis_url(value: str) -> str:
     except ValueError:
         raise ValueError("must be a URL such as redis://host:6379/0") from None
     return value
+
+
+def _tls_behind_sentinels(url: str) -> None:
+    for name, value in parse_qsl(urlsplit(url).query, keep_blank_values=True):
+        if name not in TLS_BEHIND_SENTINELS:
+            raise ValueError(f"may end with ?{'=…&'.join(TLS_BEHIND_SENTINELS)}=… and nothing else; it has {name!r}")
+        form, words = TLS_BEHIND_SENTINELS[name]
+        if not form.fullmatch(value):
+            raise ValueError(f"has {name}, which must be {words}")
+        if not url.startswith("rediss+"):
+            raise ValueError(f"has {name}, which is TLS's: it must begin with rediss+sentinel:// then")
 
 
 def _web_url(value: str) -> str:
@@ -178,6 +202,13 @@ def _field_keys(value: str) -> tuple[bytes, ...]:
     if len(set(keys)) != len(keys):
         raise ValueError("the same key stands there twice")
     return tuple(keys)
+
+
+def _key_ids(value: str) -> tuple[str, ...]:
+    ids = tuple(part.lower() for part in _list(value))
+    if not all(re.fullmatch(r"[0-9a-f]{8}", each) for each in ids):
+        raise ValueError("must be ids of keys, 8 hexadecimal digits each, by comma")
+    return ids
 
 
 def _webhook_keys(value: str) -> WebhookKeys:
@@ -359,6 +390,13 @@ SETTINGS: tuple[Setting, ...] = (
         secret=True,
     ),
     Setting(
+        "FIELD_KEYS_LOST",
+        "",
+        _key_ids,
+        "ids of keys that are lost for good, by comma: processes start though values are sealed with them "
+        "(docs/security.md)",
+    ),
+    Setting(
         "MLM_WEBHOOK_KEYS",
         "",
         _webhook_keys,
@@ -479,6 +517,7 @@ class Settings:
     console_database_url: str | None = field(repr=False)
     metrics_token: tuple[str, ...] = field(repr=False)
     field_keys: tuple[bytes, ...] = field(repr=False)
+    field_keys_lost: tuple[str, ...]
     mlm_webhook_keys: WebhookKeys
     mlm_names: Path | None
     mlm_import_unknown: bool

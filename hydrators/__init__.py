@@ -5,7 +5,6 @@
     answer = …MLM's answer to… question_of([Concern.ASSETS], names)
     landing = hydrator.rows(answer, names, FieldKeys(settings.field_keys))     # pure
     with engine.begin() as conn:
-        hydrating(conn)
         rows_changed = land(conn, Parent("loan", loan_id), landing)
 
 Nothing here asks MLM, commits, or decides what is fresh. One call may ask for several concerns.

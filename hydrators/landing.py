@@ -1,8 +1,8 @@
 """Landing: rows into the portal's tables, set-wise, in the caller's transaction.
 
 Only rows that differ are written: a hydrate that brings nothing new leaves no dead row, no trigger and no count. A
-sealed column takes no part in the comparison (its nonce is new each time); the digest beside it does. Hydrates call
-`hydrating` first, so that the audit log stays the portal's own.
+sealed column takes no part in the comparison (its nonce is new each time); the digest beside it does. The audit log
+stays the portal's own: a landing keeps it silent, in the statement that writes.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ class Parent:
 
 
 def hydrating(conn: Connection) -> None:
-    """Keep the audit log silent until this transaction ends: what follows is MLM's doing, not the portal's."""
+    """Keep the audit log silent until this transaction ends: what follows is MLM's doing, not the portal's. A landing
+    does so by itself; for `purge_children`, and for `move_children` before anything has landed."""
     conn.exec_driver_sql("SET LOCAL mlm.hydrating = 'on'")
 
 
@@ -72,9 +73,11 @@ def land_loan_fields(conn: Connection, kind: FileKind, ref: str, landing: Landin
     (row,) = landing.rows
     table, columns = _TABLES[kind], tuple(sorted(row))
     parameters = {"ref": ref, "rows": _as_json([row])}
-    changed = conn.exec_driver_sql(_upsert_file(table, columns), parameters).rowcount
+    written = conn.exec_driver_sql(_upsert_file(table, columns), parameters).scalar()
+    if written is not None:
+        return Parent(kind, written), 1
     found = conn.exec_driver_sql(f"SELECT id FROM {table} WHERE mlm_reference_number = %(ref)s", parameters)  # noqa: S608
-    return Parent(kind, found.scalar_one()), changed
+    return Parent(kind, found.scalar_one()), 0
 
 
 def purge_children(conn: Connection, parent: Parent) -> int:
@@ -107,6 +110,11 @@ DELETE FROM {table} AS child WHERE child.lead_id = %(lead)s
 _MOVE = "UPDATE {table} SET loan_id = %(loan)s, lead_id = NULL WHERE lead_id = %(lead)s"
 
 
+# As `hydrating`, within a statement: what has `_IS_SILENT` among its conditions meets it before it writes a row.
+_SILENT = "silent AS MATERIALIZED (SELECT set_config('mlm.hydrating', 'on', true) AS audit)"
+_IS_SILENT = "(SELECT audit FROM silent) = 'on'"
+
+
 @lru_cache(maxsize=256)
 def _replace(table: str, parent: str, groups: tuple[tuple[str, ...], ...]) -> str:
     """One statement for all rows of a table: what is not said is gone, and each group, whose rows have the same
@@ -114,7 +122,7 @@ def _replace(table: str, parent: str, groups: tuple[tuple[str, ...], ...]) -> st
     puts = [f"put_{number} AS ({_upsert(table, parent, columns, number)})" for number, columns in enumerate(groups)]
     parts = [f"gone AS ({_delete(table, parent)})", *puts]
     written = " + ".join(f"(SELECT count(*) FROM {part.split()[0]})" for part in parts)  # noqa: S608  names of ours
-    return f"WITH {', '.join(parts)} SELECT {written}"
+    return f"WITH {', '.join([_SILENT, *parts])} SELECT {written}"
 
 
 def _upsert(table: str, parent: str, columns: tuple[str, ...], number: int) -> str:
@@ -124,7 +132,7 @@ def _upsert(table: str, parent: str, columns: tuple[str, ...], number: int) -> s
         INSERT INTO {table} ({parent}, {", ".join(columns)})
         SELECT %(parent)s, {", ".join(f"said.{column}" for column in columns)}
           FROM jsonb_populate_recordset(NULL::{table}, %(rows_{number})s::jsonb) AS said
-         WHERE NOT EXISTS (
+         WHERE {_IS_SILENT} AND NOT EXISTS (
                SELECT FROM {table} AS held WHERE held.{parent} = %(parent)s AND held.lqb_id = said.lqb_id
                   AND ({_list("held", compared)}) IS NOT DISTINCT FROM ({_list("said", compared)}))
          ORDER BY said.lqb_id
@@ -136,20 +144,24 @@ def _upsert(table: str, parent: str, columns: tuple[str, ...], number: int) -> s
 @lru_cache(maxsize=256)
 def _upsert_file(table: str, columns: tuple[str, ...]) -> str:
     return f"""
+        WITH {_SILENT}
         INSERT INTO {table} (mlm_reference_number, {", ".join(columns)})
         SELECT %(ref)s, {_list("said", columns)}
           FROM jsonb_populate_recordset(NULL::{table}, %(rows)s::jsonb) AS said
-         WHERE NOT EXISTS (
+         WHERE {_IS_SILENT} AND NOT EXISTS (
                SELECT FROM {table} AS held WHERE held.mlm_reference_number = %(ref)s
                   AND ({_list("held", columns)}) IS NOT DISTINCT FROM ({_list("said", columns)}))
             ON CONFLICT (mlm_reference_number)
-            DO UPDATE SET ({", ".join(columns)}) = ROW ({_list("excluded", columns)})
+            DO UPDATE SET ({", ".join(columns)}) = ROW ({_list("excluded", columns)}) RETURNING id
     """  # noqa: S608  names of ours, no value
 
 
 def _delete(table: str, parent: str) -> str:
     kept = "AND NOT (role = 'co_borrower' AND position = ANY (%(unsaid)s::int[]))" if table == "borrowers" else ""
-    return f"DELETE FROM {table} WHERE {parent} = %(parent)s AND lqb_id <> ALL (%(ids)s::text[]) {kept} RETURNING 1"  # noqa: S608
+    return f"""
+        DELETE FROM {table}
+         WHERE {_IS_SILENT} AND {parent} = %(parent)s AND lqb_id <> ALL (%(ids)s::text[]) {kept} RETURNING 1
+    """  # noqa: S608  names of ours, no value
 
 
 def _list(row: str, columns: Iterable[str]) -> str:

@@ -104,7 +104,6 @@ class Auditor:
                 claimed = audits.claim(conn, self.looker.rules, auditing, text)
                 if claimed is None:
                     return Look(text)
-                landing.hydrating(conn)
                 parent = Parent(auditing.owner.kind, auditing.owner.id)
                 rows = {c: self._land(conn, c, parent, auditing.ref, answer, keys) for c in self.looker.rules.active}
                 return Look(text, {concern: changed for concern, changed in rows.items() if changed}, claimed)

@@ -312,14 +312,15 @@ class House:
 
 
 def make_engine(database_url: str, pool_size: int, process: str, prepares: bool = True) -> sa.Engine:
-    """An engine on psycopg 3, in UTC, with time limits, whose pool never waits long. `prepares`: what is run often is
-    kept prepared in its session."""
-    kept = {} if prepares else {"prepare_threshold": None}
+    """An engine on psycopg 3, in UTC, with time limits, whose pool never waits long. `prepares`: what is run again is
+    kept prepared in its session, and the session used last is used next, so that one that is at rest stays prepared."""
+    kept = {"prepare_threshold": 1 if prepares else None}
     return sa.create_engine(
         sa.make_url(database_url).set(drivername="postgresql+psycopg"),
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=10,
+        pool_use_lifo=True,
         pool_pre_ping=True,
         hide_parameters=True,  # an error's text would quote the rows
         connect_args={

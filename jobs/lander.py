@@ -114,7 +114,6 @@ class Lander:
     def _commit(self, conn: Connection, lease: Lease, reading: Reading, answer: Answer, found: Landing) -> Committed:
         if not commits.is_worth_landing(self.rules, lease, reading):
             return failures.thrown_away(conn, self.rules, lease, reading)
-        landing.hydrating(conn)
         if lease.concern is Concern.LOAN_FIELDS:
             landed = self._land_loan_fields(conn, lease, answer, found)
         else:

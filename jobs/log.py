@@ -16,8 +16,9 @@ from types import TracebackType
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-#: Loggers that would log whole envelopes (zeep, at DEBUG), addresses (httpx), or a line a job (dramatiq, APScheduler).
-QUIET = ("zeep", "zeep.transports", "httpx", "httpcore", "dramatiq", "apscheduler")
+#: Loggers that would log whole envelopes (zeep, at DEBUG), addresses (httpx), or a line a job (dramatiq, APScheduler)
+#: or a step (Alembic).
+QUIET = ("zeep", "zeep.transports", "httpx", "httpcore", "dramatiq", "apscheduler", "alembic")
 
 
 def configure(process: str) -> None:

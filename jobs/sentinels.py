@@ -2,13 +2,16 @@
 
 Whoever connects asks the Sentinels, in turn, who the primary of the service is. A primary that is lost is a connection
 that broke: the next attempt asks anew. User and password are the primary's; Sentinels are asked without.
+
+With TLS (`rediss+sentinel://`) it may end with `?ssl_ca_certs=/etc/ssl/ours.pem` and the like: options of both, the
+Sentinels and the primary (`freshness.settings.TLS_BEHIND_SENTINELS`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import redis
 from redis import sentinel
@@ -43,7 +46,7 @@ class Sentinels:
 
     def _asking(self) -> dict[str, Any]:
         timeouts = {"socket_timeout": ASKED_FOR_S, "socket_connect_timeout": ASKED_FOR_S}
-        return {**timeouts, "ssl": True} if self.options.get("ssl") else timeouts
+        return timeouts | {name: value for name, value in self.options.items() if name.startswith("ssl")}
 
 
 def sentinels_of(url: str) -> Sentinels | None:
@@ -58,6 +61,8 @@ def sentinels_of(url: str) -> Sentinels | None:
     options |= {name: unquote(word) for name, word in (("username", username), ("password", password)) if word}
     if parts.scheme.startswith("rediss"):
         options["ssl"] = True
+    for name, value in parse_qsl(parts.query):
+        options[name] = value == "true" if name == "ssl_check_hostname" else value
     return Sentinels(tuple(_address(each) for each in hosts.split(",")), service, options)
 
 

@@ -8,11 +8,12 @@ import pkgutil
 from typing import Any
 
 from alembic import context
-from sqlalchemy import Connection, Engine, create_engine, pool, text
+from sqlalchemy import Connection, Engine, text
 
 import freshness.tables
 from freshness.tables.base import Base
 from migrations.patience import LOCK_TIMEOUT_MS, STATEMENT_TIMEOUT_S, alone, patiently
+from migrations.upgrade import unpooled
 
 for module in pkgutil.iter_modules(freshness.tables.__path__):
     importlib.import_module(f"freshness.tables.{module.name}")
@@ -58,10 +59,7 @@ def main() -> None:
     if isinstance(given, Connection):
         run(given)
         return
-    if isinstance(given, Engine):
-        engine = given
-    else:
-        engine = create_engine(context.config.attributes["url"], poolclass=pool.NullPool)
+    engine = given if isinstance(given, Engine) else unpooled(context.config.attributes["url"])
     with engine.connect() as connection:
         run(connection)
 

@@ -17,7 +17,9 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import URL, make_url
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import URL, Engine, create_engine, make_url, pool
 
 
 def upgrade(database_url: str, revision: str = "head") -> None:
@@ -28,6 +30,30 @@ def upgrade(database_url: str, revision: str = "head") -> None:
 def downgrade(database_url: str, revision: str = "base") -> None:
     """Undo every step after `revision`; `base` leaves no table of ours, and none of their rows."""
     command.downgrade(alembic_config(database_url), revision)
+
+
+def steps() -> list[str]:
+    """Every step's revision, `base` first, the newest last."""
+    found = ScriptDirectory.from_config(alembic_config("postgresql://")).walk_revisions()
+    return ["base", *(step.revision for step in reversed(list(found)))]
+
+
+def step_of(database_url: str) -> str:
+    """The revision that the database is at; `base` if no step was ever run there."""
+    engine = unpooled(driver_url(database_url))
+    with engine.connect() as connection:
+        return MigrationContext.configure(connection).get_current_revision() or "base"
+
+
+def losses(newer: str, older: str) -> list[tuple[str, str]]:
+    """What rows are lost by going back from one revision to another: each step that takes some along, and which. A
+    step says so in its `loses`; without one, to undo it loses nothing."""
+    scripts = ScriptDirectory.from_config(alembic_config("postgresql://"))
+    return [
+        (step.revision, step.module.loses)
+        for step in scripts.iterate_revisions(newer, older)
+        if hasattr(step.module, "loses")
+    ]
 
 
 def written(span: str = "base:head") -> str:
@@ -47,6 +73,11 @@ def alembic_config(database_url: str) -> Config:
     config.set_main_option("file_template", "%%(rev)s_%%(slug)s")
     config.attributes["url"] = driver_url(database_url)
     return config
+
+
+def unpooled(url: URL) -> Engine:
+    """An engine for a sitting of one connection. Its errors do not quote statements' parameters."""
+    return create_engine(url, poolclass=pool.NullPool, hide_parameters=True)
 
 
 def driver_url(database_url: str) -> URL:

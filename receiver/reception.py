@@ -48,7 +48,7 @@ class Reception:
         Raises:
             BodyFault: it cannot be one.
         """
-        entries = self._senders[name].entries(body, at)
+        entries = self._senders[name].entries(body, at, self._keys)
         return Delivery(name, body.decode(), entries, at, once)
 
     def sealed(self, delivery: Delivery) -> bytes:
@@ -81,7 +81,7 @@ class Reception:
         return rebuilds.rebuild(conn, subject_id, self._clear, self._hydrate, self._entries, self._body_keys, replay_of)
 
     def _entries(self, name: str, body: str, at: dt.datetime) -> Sequence[Sent]:
-        return self._senders[name].entries(body.encode(), at)
+        return self._senders[name].entries(body.encode(), at, self._keys)
 
     def _hydrate(self, conn: Connection, applied: Sequence[Applied]) -> Sequence[Landed]:
         """Each sender's hydrator on its own entries; senders in one order, so that no two transactions cross."""

@@ -38,13 +38,19 @@ def test_a_lock_has_all_that_is_asked_for_in_a_version_that_will_do(lock: str, e
         assert all(each.specifier.contains(version) for version in versions), f"{each}: make lock"
 
 
-@pytest.mark.parametrize("lock", ["run.txt", "dev.txt"])
+def test_what_builds_a_package_is_locked_too():
+    held = locked("build.txt")
+    for each in map(Requirement, PROJECT["build-system"]["requires"]):
+        assert all(each.specifier.contains(version) for version in held[canonicalize_name(each.name)]), "make lock"
+
+
+@pytest.mark.parametrize("lock", ["run.txt", "dev.txt", "build.txt"])
 def test_every_package_is_locked_by_hash(lock: str):
     text = (ROOT / "requirements" / lock).read_text("utf-8")
     blocks = re.split(r"\n(?=[A-Za-z0-9])", text.partition("\n\n")[2] or text)
     bare = [block.splitlines()[0] for block in blocks if "==" in block and "--hash=sha256:" not in block]
     assert bare == []
-    assert text.count("--hash=sha256:") > 50
+    assert text.count("--hash=sha256:") >= 2 * len(locked(lock))
 
 
 def test_what_runs_is_the_same_in_both():

@@ -37,5 +37,4 @@ def command(ref: str, as_json: bool) -> None:
         return
     from console.story import tell
 
-    not_known = f"Whether MLM is away is not known: {unknown}" if unknown else None
-    tell(found, story, living, calibrated, away.told(circuit) or not_known)
+    tell(found, story, living, calibrated, away.told(circuit, unknown))

@@ -10,15 +10,21 @@ import time
 from dataclasses import replace
 
 import click
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
 
 from console.errors import CannotListen
 from console.pages.app import console_routes
+from freshness.ledger import held_keys
 from freshness.settings import load
-from jobs import log
+from jobs import log as logs
 from jobs.house import House
 from receiver.app import make_app
 from receiver.doors import Door
+from receiver.problems import postgres_is_away
 from receiver.server import serve
+
+log = structlog.get_logger(__name__)
 
 #: Requests at the database at once in one process.
 THREADS = 16
@@ -41,8 +47,10 @@ def command(host: str | None, port: int | None, grace: float, share_port: bool) 
     settings = load(os.environ)
     settings.need("DATABASE_URL", "REDIS_URL")
     settings = replace(settings, host=host or settings.host, port=settings.port if port is None else port)
-    log.configure("receiver")
+    logs.configure("receiver")
     house = House(settings, "receiver", threads=THREADS)
+    if settings.field_keys:
+        _hold_keys(house)
     door = Door.of((), proxies=settings.trusted_proxies)
     app = make_app(
         settings=settings,
@@ -62,6 +70,21 @@ def command(host: str | None, port: int | None, grace: float, share_port: bool) 
         raise CannotListen(settings.host, settings.port, error) from None
     house.traces.end()
     _leave_behind_what_hangs()
+
+
+def _hold_keys(house: House) -> None:
+    """Begin with no wrong key. Without PostgreSQL a receiver begins all the same: it has its spool.
+
+    Raises:
+        KeyNotHeld: what was sealed last was sealed with a key that FIELD_KEYS does not hold.
+    """
+    try:
+        with house.engine.begin() as conn:
+            held_keys.must_hold(conn, house.keys, house.settings.field_keys_lost)
+    except SQLAlchemyError as error:
+        if not postgres_is_away(error):
+            raise
+        log.warning("receiver.keys_not_looked_at", error=type(error).__name__)
 
 
 def _leave_behind_what_hangs() -> None:

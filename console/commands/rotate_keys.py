@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
@@ -10,10 +13,14 @@ from console import rotating
 from console.opening import open_house
 from console.output import json_option, lines, plain, progress, say, table
 from console.processes import ended_by_signals
-from console.rotating import Standing
+from console.rotating import Rotation, Standing
 
 if TYPE_CHECKING:
     from freshness.field_keys import FieldKeys
+    from freshness.ledger.rotation import Broken
+
+#: Of rows that are named so many are shown; --json has all.
+MOST_ROWS = 20
 
 
 @click.command(epilog="\b\nExample:\n  freshness rotate-keys --dry-run && freshness rotate-keys")
@@ -24,8 +31,8 @@ def command(dry_run: bool, as_json: bool) -> int:
 
     First add the new key behind the old one everywhere, so that all can read it, then put it in front everywhere, so
     that all write with it; then this; then take the old key away (docs/security.md). Broken off, the same command goes
-    on with what is left. Exits 1 if anything is left: sealed with a key that FIELD_KEYS does not hold, or written with
-    an older one by a process that has not been restarted.
+    on with what is left. Exits 1 if anything is left: sealed with a key that FIELD_KEYS does not hold, written with an
+    older one by a process that has not been restarted, or damaged, so that its own key does not open it.
     """
     house = open_house("DATABASE_URL", "FIELD_KEYS")
     keys, sealed = house.keys, 0
@@ -34,8 +41,9 @@ def command(dry_run: bool, as_json: bool) -> int:
         if dry_run:
             _show(now, keys, as_json)
             return 0
-        with progress("Values", sum(now.older(keys).values())) as advance:
-            for lot in rotating.rotate(house.engine, keys):
+        with progress("Values", now.older(keys).total()) as advance:
+            rotation = Rotation(house.engine, keys)
+            for lot in rotation.run():
                 sealed += lot.sealed
                 advance(lot.sealed)
         now = rotating.standing(house.engine)
@@ -44,7 +52,7 @@ def command(dry_run: bool, as_json: bool) -> int:
             plain("Broken off, and nothing is lost by it. The same command goes on with what is left."), err=True
         )
         return 1
-    _tell(now, keys, sealed, as_json)
+    _tell(now, keys, sealed, rotation.broken, as_json)
     return 1 if now.older(keys) or now.lost(keys) else 0
 
 
@@ -60,11 +68,13 @@ def _show(now: Standing, keys: FieldKeys, as_json: bool) -> None:
         table(rows, ("key", "table", "values", "held", "newest"), empty="Nothing is sealed yet.")
 
 
-def _tell(now: Standing, keys: FieldKeys, sealed: int, as_json: bool) -> None:
-    older, lost = now.older(keys), now.lost(keys)
-    spare = [key for key in keys.ids[1:] if key not in older]
+def _tell(now: Standing, keys: FieldKeys, sealed: int, broken: Sequence[Broken], as_json: bool) -> None:
+    sealed_by_older, lost = now.older(keys), now.lost(keys)
+    spare = [key for key in keys.ids[1:] if key not in sealed_by_older]
+    older = sealed_by_older - Counter(each.key for each in broken)
     if as_json:
-        lines([{"newest": keys.newest, "sealed": sealed, "older": older, "lost": lost, "needed_no_more": spare}])
+        told = {"newest": keys.newest, "sealed": sealed, "older": older, "lost": lost, "needed_no_more": spare}
+        lines([told | {"broken": [asdict(each) for each in broken]}])
         return
     say(f"Sealed {sealed} {_values(sealed)} anew with key {keys.newest}.")
     for key, n in sorted(older.items()):
@@ -77,8 +87,23 @@ def _tell(now: Standing, keys: FieldKeys, sealed: int, as_json: bool) -> None:
             f"Sealed with key {key}, which FIELD_KEYS does not hold: {n} {_values(n)}. Put that key behind the others, "
             "then run this again. If it is lost: `freshness import --all` reads from MLM again what came from there."
         )
+    for (key, name), rows in _places(broken).items():
+        shown = ", ".join(rows[:MOST_ROWS]) + (", …" if len(rows) > MOST_ROWS else "")
+        say(
+            f"Naming key {key}, and not opening with it: {len(rows)} {_values(len(rows))} of {name} (ids {shown}). "
+            "Changed since, or sealed with another key of that id. What came from MLM: empty the row's sealed columns "
+            "and their digests, then `freshness import` its file."
+        )
     if spare and not older:
         say(f"No value in the database needs {', '.join(spare)} any more (a spool that has not been emptied may).")
+
+
+def _places(broken: Sequence[Broken]) -> dict[tuple[str, str], list[str]]:
+    """The ids of rows, by key and by table."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for each in broken:
+        found.setdefault((each.key, each.table), []).append(each.row)
+    return found
 
 
 def _values(number: int) -> str:

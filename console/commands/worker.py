@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from console.alive import ALIVE, beating
+from freshness.ledger import held_keys
 from freshness.settings import load
 from jobs import log
 from jobs.house import House
@@ -34,6 +35,8 @@ def command(threads: int, prompt_threads: int, grace: float, alive: Path | None)
     settings.need("DATABASE_URL", "REDIS_URL", "FIELD_KEYS")
     log.configure("worker")
     house = House(settings, "worker", threads=threads + prompt_threads)
+    with house.engine.begin() as conn:
+        held_keys.must_hold(conn, house.keys, settings.field_keys_lost)
     house.declare()
     house.beat()
     worker = WorkerProcess(

@@ -14,7 +14,7 @@ from freshness.rules import Rules, rules_of
 from freshness.settings import load
 from jobs.house import House
 
-from . import backstopped, configured, mlm, running, servers
+from . import backstopped, configured, keys, mlm, running, servers
 from .finding import Finding, State, fail
 
 
@@ -33,6 +33,8 @@ def examine(environ: Mapping[str, str]) -> Iterator[tuple[str, list[Finding]]]:
         yield "MLM", _asked("MLM", lambda: _in_postgresql(house, lambda conn: mlm.findings(house, rules, conn)))
     spool = running.spool(settings)
     if tables:
+        sealed = partial(keys.findings, settings)
+        yield "Keys", _asked("sealed values", lambda: _in_postgresql(house, sealed))
         processes = _asked("processes", lambda: _in_postgresql(house, running.processes))
         yield "Running", [*processes, *spool]
         yield "Webhook", _asked("webhook", lambda: _in_postgresql(house, lambda conn: running.webhook(conn, rules)))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-WIDTH, HEIGHT, LEFT, TOP, FOOT = 640, 150, 58, 10, 22
+WIDTH, HEIGHT, LEFT, TOP, FOOT = 640, 150, 76, 10, 22
 
 
 @dataclass(frozen=True, slots=True)

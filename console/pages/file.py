@@ -58,11 +58,11 @@ class File:
             }
 
         shown = await self._kit.read(look)
-        circuit, _ = await self._kit.in_thread(lambda: away.look(self._kit.house.settings))
+        circuit, unknown = await self._kit.in_thread(lambda: away.look(self._kit.house.settings))
         said = shown["file"]
         return await self._kit.page(
             request, "file.html", visitor, became=story.what_became, rows_told=story.rows_told,
-            lines=story.explained(said, shown.pop("living"), shown.pop("calibrated"), away.told(circuit)),
+            lines=story.explained(said, shown.pop("living"), shown.pop("calibrated"), away.told(circuit, unknown)),
             picture=timeline.picture(timeline.marks(shown["trails"], said.as_of), said.as_of),
             **shown,
         )  # fmt: skip

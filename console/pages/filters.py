@@ -33,10 +33,11 @@ def wanted_of(asked: Any) -> Wanted:
     if outcome is not None and outcome not in OUTCOMES:
         raise Refused(400, "There is no such outcome.")
     search = (asked.get("search") or "").strip()[:100] or None
-    since, until = _moment(asked.get("since")), _moment(asked.get("until"))
+    since, until = moment_of(asked.get("since")), moment_of(asked.get("until"))
     length = SPANS[span]
-    if since is None and length is not None:
-        since = (until or dt.datetime.now(dt.UTC)) - dt.timedelta(seconds=length)
+    if length is not None:
+        begin = (until or dt.datetime.now(dt.UTC)) - dt.timedelta(seconds=length)
+        since = max(since, begin) if since else begin
     slower = asked.get("slower") or None
     if slower is not None and slower not in SLOWER:
         raise Refused(400, "This is none of the lengths to choose from.")
@@ -54,7 +55,12 @@ def wanted_of(asked: Any) -> Wanted:
     )
 
 
-def _moment(text: str | None) -> dt.datetime | None:
+def moment_of(text: str | None) -> dt.datetime | None:
+    """The moment that an address or a form names, in UTC unless it says otherwise.
+
+    Raises:
+        Refused: it names none.
+    """
     if not text:
         return None
     try:

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
-from urllib.parse import parse_qsl, quote, urlencode
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 import anyio
 import anyio.to_thread
@@ -104,11 +104,12 @@ class Kit:
         return await self.read(lambda conn: sessions.find(conn, token, self.users))
 
     def to_sign_in(self, request: Request) -> Response:
-        """The way to the sign-in page and back; a part of a page sends its whole page there."""
-        back = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-        if request.method != "GET" or request.headers.get("hx-request"):
-            return Response(status_code=401, headers={"HX-Redirect": f"{ROOT}/sign-in"})
-        return RedirectResponse(f"{ROOT}/sign-in?next={quote(back)}", 303)
+        """The way to the sign-in page, and back: from a form to the page that it stood on; a part of a page sends its
+        whole page there."""
+        if request.headers.get("hx-request"):
+            return Response(status_code=401, headers={"HX-Redirect": _door(request.headers.get("hx-current-url"))})
+        page = str(request.url) if request.method == "GET" else request.headers.get("referer")
+        return RedirectResponse(_door(page), 303)
 
     async def read(self, look: Callable[[Connection], T]) -> T:
         """Look at the ledger, in one read-only transaction with a limit."""
@@ -187,6 +188,22 @@ def check_token(form: Form, wanted: str) -> None:
         raise Refused(403, "This form did not come from this console, or is too old. Load the page again.")
 
 
+def page_of(address: str | None) -> str | None:
+    """Where among our pages an address leads, whatever its host: path and query; None if it leads to none."""
+    try:
+        parts = urlsplit(address or "")
+    except ValueError:
+        return None
+    if not parts.path.startswith(f"{ROOT}/") or "\\" in parts.path or parts.path == f"{ROOT}/sign-in":
+        return None
+    return parts.path + (f"?{parts.query}" if parts.query else "")
+
+
+def _door(page: str | None) -> str:
+    back = page_of(page)
+    return f"{ROOT}/sign-in" + (f"?next={quote(back)}" if back else "")
+
+
 def is_secure(request: Request) -> bool:
     """Whether the cookie may only travel over HTTPS: always, but for a console on this very machine."""
     return request.url.hostname not in LOOPBACK
@@ -208,9 +225,10 @@ def _templates() -> Environment:
         lstrip_blocks=True,
     )
     filters = {
-        "utc": words.utc, "clock": words.clock, "stamp": words.stamp, "ago": words.ago, "span": span,
-        "badge": words.badge, "tone": words.tone, "took": words.took, "seconds": words.seconds,
-        "number": words.number, "place": words.place_of, "decided": words.decided,
+        "utc": words.utc, "clock": words.clock, "minute": words.minute, "field": words.field,
+        "stamp": words.stamp, "ago": words.ago, "span": span, "badge": words.badge, "tone": words.tone,
+        "took": words.took, "seconds": words.seconds, "number": words.number, "rate": words.rate,
+        "empty_in": words.empty_in, "place": words.place_of, "decided": words.decided,
     }  # fmt: skip
     environment.filters.update(filters)
     environment.globals["root"] = ROOT

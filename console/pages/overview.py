@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 from freshness.guard import Outcome
 from freshness.ledger import backstops, deliveries, given_up, pulse, workers
-from freshness.ledger.pulse import Pulse
+from freshness.ledger.pulse import Minute, Pulse
 from jobs.broker import connect
 from jobs.circuit import CircuitState, circuit_state
 from jobs.house import House
@@ -129,7 +129,9 @@ def _pictures(beat: Pulse) -> dict[str, Any]:
         Series(name, tone, [m.served_s[number] if m.served_s else None for m in steps])
         for number, (name, tone) in enumerate((("p50", "good"), ("p95", "warn"), ("p99", "bad")))
     ]
-    latest = next((m.served_s for m in reversed(steps) if m.served_s), None)
+    last = next((number for number in reversed(range(len(steps))) if steps[number].served_s), -1)
+    latest = steps[last].served_s if last >= 0 else None
+    due_since = steps[last + 1].at if any(_asks(each) for each in steps[last + 1 :]) else None
     reads, failed = sum(m.reads for m in steps), sum(m.failed for m in steps)
     calls = [
         Series("answered", "good", [m.reads - m.failed for m in steps]),
@@ -142,6 +144,8 @@ def _pictures(beat: Pulse) -> dict[str, Any]:
         "totals": [(one.name, one.tone, totals[one.name]) for one in came],
         "entries": sum(totals.values()),
         "latest": latest,
+        "latest_at": steps[last].at if latest else None,
+        "nothing_for": beat.until - due_since if due_since else None,
         "reads": reads,
         "failed": failed,
         "came_chart": charts.bars(
@@ -152,3 +156,8 @@ def _pictures(beat: Pulse) -> dict[str, Any]:
         ),
         "reads_chart": charts.bars(calls, begin, beat.step_s, f"Reads of MLM: {reads}, of which {failed} failed"),
     }
+
+
+def _asks(step: Minute) -> bool:
+    """Whether something came in this step that waits for our data to land."""
+    return any(step.outcomes[each] for each in (Outcome.DISPATCHED, Outcome.ALREADY_ORDERED))

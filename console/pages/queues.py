@@ -34,6 +34,12 @@ ORDERED, LATE = "ordered", "had been ordered meanwhile"
 
 SHOWN = 50
 
+#: An error in an address or a form is cut off here.
+LONGEST_ERROR = 4_000
+
+#: Kinds of error on the page.
+KINDS = 30
+
 #: How long the drain rate looks back.
 DRAIN = dt.timedelta(minutes=5)
 
@@ -58,7 +64,6 @@ class Queues:
         rules = self._kit.house.rules
 
         def look(conn: Connection) -> dict[str, Any]:
-            beat = pulse.pulse(conn, DRAIN, steps=5)
             late, all_of_it = behind(conn, rules)
             return {
                 "behind": late,
@@ -67,13 +72,12 @@ class Queues:
                 "leases": backlog.leases(conn, rules, AMONG),
                 "living": workers.living(conn),
                 "runs": actions.under_way(conn),
-                "reads_a_second": sum(minute.reads for minute in beat.minutes) / DRAIN.total_seconds(),
-                "slices_a_second": sum(minute.slices for minute in beat.minutes) / DRAIN.total_seconds(),
+                "drain": pulse.drain(conn, DRAIN),
             }
 
         shown = await self._kit.read(look)
         seen = await self._kit.in_thread(lambda: bells(self._kit.house))
-        return await self._kit.page(request, "queues.html", visitor, bells=seen, **shown)
+        return await self._kit.page(request, "queues.html", visitor, bells=seen, among=AMONG, kinds=KINDS, **shown)
 
     async def try_out(self, request: Request, visitor: Visitor) -> Response:
         """The dry run: what would be redriven."""
@@ -129,9 +133,10 @@ def _wanted(asked: Any) -> Filter:
     if concern is not None and concern not in {each.value for each in ALL}:
         raise Refused(400, "There is no such concern.")
     ref = (asked.get("ref") or "").strip()[:100] or None
-    return Filter(concern=concern, error=(asked.get("error") or "")[:500] or None, ref=ref, limit=MOST_REDRIVEN)
+    error = (asked.get("error") or "")[:LONGEST_ERROR] or None
+    return Filter(concern=concern, same_error=error, ref=ref, limit=MOST_REDRIVEN)
 
 
 def _said(wanted: Filter) -> str:
-    parts = {"file": wanted.ref, "concern": wanted.concern, "error": wanted.error}
+    parts = {"file": wanted.ref, "concern": wanted.concern, "error": wanted.same_error}
     return ", ".join(f"{name}: {value}" for name, value in parts.items() if value) or "everything given up"

@@ -14,8 +14,8 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from freshness.ledger import browsing, replays
-from freshness.ledger.browsing import Place, Wanted
+from freshness.ledger import browsing, deliveries, replays
+from freshness.ledger.browsing import Found, Place, Wanted
 from receiver.senders import SENDERS
 
 from .. import actions
@@ -27,11 +27,15 @@ from .sessions import Visitor
 
 EXPORT_PAGE = 2_000
 
+#: Refused deliveries are counted beside the way to them, so far back.
+REFUSED_WITHIN = dt.timedelta(hours=24)
+
 #: The columns of an export: what the list knows, and no text that a sender may have put anything into but for the
 #: names of things.
 EXPORTED = (
     "id", "received_at", "reference_number", "loan_number", "loan_id", "lead_id", "event_type", "outcome", "reason",
     "last_modified_at", "mark_before", "order_number", "served_at", "data_updated_at", "rows_changed", "replay_of",
+    "sender", "subject",
 )  # fmt: skip
 
 
@@ -54,10 +58,15 @@ class Receipts:
         """One page of receipts."""
         asked = request.query_params
         wanted, after = wanted_of(asked), after_of(asked.get("after"))
-        found = await self._kit.read(lambda conn: browsing.page(conn, wanted, after))
+
+        def look(conn: Connection) -> tuple[Found, int]:
+            lately = dt.datetime.now(dt.UTC) - REFUSED_WITHIN
+            return browsing.page(conn, wanted, after), deliveries.refused_since(conn, lately)[0]
+
+        found, refused = await self._kit.read(look)
         return await self._kit.page(
             request, "receipts.html", visitor, found=found, wanted=wanted, outcomes=OUTCOMES, senders=self._senders,
-            spans=SPANS, slower=SLOWER, next=words.place_text(found.next) if found.next else None,
+            spans=SPANS, slower=SLOWER, refused=refused, next=words.place_text(found.next) if found.next else None,
         )  # fmt: skip
 
     async def one(self, request: Request, visitor: Visitor) -> Response:

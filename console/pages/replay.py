@@ -25,7 +25,7 @@ from receiver.reception import reception_of
 from .. import actions, rebuilding, replaying
 from ..actions import What
 from . import words
-from .filters import place_in, wanted_of
+from .filters import after_of, place_in, wanted_of
 from .kit import ROOT, Form, Kit, Refused
 from .sessions import Visitor
 from .under_way import UnderWay
@@ -35,9 +35,8 @@ MOST = 5_000
 RATES = {"20": 20.0, "100": 100.0, "500": 500.0}
 SHOWN = 50
 
-#: How often a filter without an index may break off before no more is looked for.
-LOOKS = 10
-_PAGE = 1_000
+#: How often one page looks, which for a filter without an index takes some 60 ms a time. It goes on from there.
+LOOKS = 2
 
 #: What became of a subject.
 REBUILT, NOT_WHOLE = "rebuilt", "not whole"
@@ -46,13 +45,13 @@ REBUILT, NOT_WHOLE = "rebuilt", "not whole"
 @dataclass(frozen=True)
 class Chosen:
     """What a replay takes, oldest first: entries of MLM's, and of each subject of another sender one receipt. Left out
-    is what was a replay already, and what cannot be replayed here. Nothing before `looked_back_to` was looked at."""
+    is what was a replay already, and what cannot be replayed here. What lies behind `next` was not looked at."""
 
     entries: Sequence[dict[str, Any]]
     subjects: Sequence[dict[str, Any]]
     were_replays: int
     cannot: int
-    looked_back_to: dt.datetime | None
+    next: Place | None
 
     @property
     def count(self) -> int:
@@ -94,16 +93,24 @@ class Replay:
             raise Refused(409, said)
         mlms = _is_mlms(receipt)
         step = self._decided if mlms else self._rebuilt
-        done = await self._kit.in_thread(lambda: next(step([receipt], force=force, dry=dry)))
+
+        def take() -> Done:
+            return next(step([receipt], force=force, dry=dry))
+
         if dry:
+            done = await self._kit.in_thread(take)
             return await self._kit.page(request, "tried.html", visitor, receipt=receipt, done=done, came_to=None)
         name = receipt["reference_number"] if mlms else receipt["subject"]
         which = f"receipt {receipt['id']} of {name}" + (", with force" if force else "")
-        await self._kit.write(
-            lambda conn: actions.record(
-                conn, visitor.user.name, What.REPLAY, which, wanted=1, reached=int(done.whole), result=done.said
-            )
+        action = await self._kit.write(
+            lambda conn: actions.record(conn, visitor.user.name, What.REPLAY, which, wanted=1)
         )
+        try:
+            done = await self._kit.in_thread(take)
+        except Exception:
+            await self._kit.write(lambda conn: actions.move(conn, action, 0, "ended by an error"))
+            raise
+        await self._kit.write(lambda conn: actions.move(conn, action, int(done.whole), done.said))
         if not done.whole:
             raise Refused(409, f"Nothing was changed: {done.said}.")
         search = {"search": name} if mlms else {"sender": receipt["sender"]}
@@ -111,26 +118,27 @@ class Replay:
 
     async def show_many(self, request: Request, visitor: Visitor) -> Response:
         """What would be replayed: nothing is decided yet. It names a moment, so that what comes later stays out."""
-        wanted = _until_now(wanted_of(request.query_params))
-        chosen = await self._kit.read(lambda conn: choose(conn, wanted, self._kit.house.settings))
+        wanted, after = _until_now(wanted_of(request.query_params)), after_of(request.query_params.get("after"))
+        chosen = await self._kit.read(lambda conn: choose(conn, wanted, self._kit.house.settings, after))
         return await self._kit.page(
             request, "replay.html", visitor, wanted=wanted, chosen=chosen, shown=chosen.entries[:SHOWN],
-            subjects=chosen.subjects[:SHOWN], rates=RATES, most=MOST, said=_said(wanted),
+            subjects=chosen.subjects[:SHOWN], rates=RATES, most=MOST, said=_said(wanted, after),
+            next=words.place_text(chosen.next) if chosen.next else None,
         )  # fmt: skip
 
     async def many(self, request: Request, visitor: Visitor, form: Form) -> Response:
         """Replay what the filters leave; with `dry`, only say what would come of it."""
-        wanted, force = _until_now(wanted_of(form)), form.get("force") == "1"
+        wanted, after, force = _until_now(wanted_of(form)), after_of(form.get("after")), form.get("force") == "1"
         rate = RATES.get(form.get("rate") or "100")
         if rate is None:
             raise Refused(400, "This rate is none of those to choose from.")
-        chosen = await self._kit.read(lambda conn: choose(conn, wanted, self._kit.house.settings))
+        chosen = await self._kit.read(lambda conn: choose(conn, wanted, self._kit.house.settings, after))
         if form.get("dry") == "1":
             tried = await self._kit.in_thread(lambda: Counter(self._words(chosen, force, dry=True)))
             return await self._kit.page(request, "tried.html", visitor, receipt=None, done=None, came_to=tried)
         if not chosen.count:
             raise Refused(409, "There is nothing of that kind to replay.")
-        which = _said(wanted) + (", with force" if force else "")
+        which = _said(wanted, after) + (", with force" if force else "")
         action = await self._kit.write(
             lambda conn: actions.record(conn, visitor.user.name, What.REPLAY_MANY, which[:300], wanted=chosen.count)
         )
@@ -177,14 +185,13 @@ def why_not(receipt: Mapping[str, Any], settings: Settings) -> str | None:
     return None
 
 
-def choose(conn: Connection, wanted: Wanted, settings: Settings) -> Chosen:
-    """What a replay of what these filters leave would take: the newest, at most `MOST`."""
+def choose(conn: Connection, wanted: Wanted, settings: Settings, after: Place | None = None) -> Chosen:
+    """What a replay of what these filters leave behind `after` would take: the newest, at most `MOST`."""
     entries: list[dict[str, Any]] = []
     subjects: dict[int, dict[str, Any]] = {}
-    were_replays = cannot = looks = 0
-    after: Place | None = None
-    while True:
-        found = browsing.page(conn, wanted, after, _PAGE)
+    were_replays = cannot = 0
+    for _ in range(LOOKS):
+        found = browsing.page(conn, wanted, after, MOST - len(entries) - len(subjects))
         for receipt in found.receipts:
             if receipt["replay_of"] is not None:
                 were_replays += 1
@@ -194,10 +201,10 @@ def choose(conn: Connection, wanted: Wanted, settings: Settings) -> Chosen:
                 entries.append(receipt)
             else:
                 subjects[receipt["subject_id"]] = receipt
-        after, looks = found.next, looks + (found.looked_back_to is not None)
-        if after is None or looks >= LOOKS or len(entries) + len(subjects) >= MOST:
+        after = found.next
+        if after is None or len(entries) + len(subjects) >= MOST:
             break
-    return Chosen(entries[::-1], list(subjects.values())[::-1], were_replays, cannot, after and after.at)
+    return Chosen(entries[::-1], list(subjects.values())[::-1], were_replays, cannot, after)
 
 
 def _is_mlms(receipt: Mapping[str, Any]) -> bool:
@@ -208,11 +215,12 @@ def _until_now(wanted: Wanted) -> Wanted:
     return replace(wanted, until=wanted.until or dt.datetime.now(dt.UTC))
 
 
-def _said(wanted: Wanted) -> str:
+def _said(wanted: Wanted, after: Place | None) -> str:
     parts = {
         "file or number": wanted.search, "outcome": wanted.outcome, "sender": wanted.sender, "event": wanted.event,
         "since": wanted.since and f"{wanted.since:%Y-%m-%d %H:%M:%SZ}",
         "until": wanted.until and f"{wanted.until:%Y-%m-%d %H:%M:%SZ}",
+        "no later than": after and f"{after.at:%Y-%m-%d %H:%M:%SZ}",
         "slower than": wanted.slower_s and f"{wanted.slower_s:g} s",
         "our data changed": {True: "yes", False: "no"}.get(wanted.changed) if wanted.changed is not None else None,
         "still waiting": "yes" if wanted.unserved else None,

@@ -31,6 +31,8 @@ TONES = {
     "stale": "bad",
     "given up": "bad",
     "failed": "bad",
+    "broken off": "bad",
+    "dead": "warn",
     "malformed": "bad",
     "open": "bad",
     "deleted": "off",
@@ -91,6 +93,16 @@ def clock(moment: dt.datetime | None) -> Markup:
     return utc(moment, "%m-%d %H:%M:%SZ")
 
 
+def minute(moment: dt.datetime | None) -> Markup:
+    """Likewise within a day, for what was counted by the minute."""
+    return utc(moment, "%H:%MZ")
+
+
+def field(moment: dt.datetime | None) -> str:
+    """A moment in UTC as a field of a form has it, to the second."""
+    return moment.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%S") if moment else ""
+
+
 def stamp(moment: dt.datetime | None) -> Markup:
     """A stamp of MLM's in UTC, to the millisecond: two of one file are often less than seconds apart."""
     if moment is None:
@@ -121,6 +133,18 @@ def took(receipt: Mapping[str, Any]) -> str | None:
 def seconds(value: float | None) -> str:
     """A length in seconds, as people read it."""
     return "–" if value is None else span(dt.timedelta(seconds=value))
+
+
+def rate(a_second: float) -> str:
+    """So many a second, or a minute if they are few."""
+    return f"{a_second:.1f}/s" if a_second >= 0.1 or not a_second else f"{a_second * 60:.1f}/min"
+
+
+def empty_in(due: int, a_second: float) -> str:
+    """When that many are done at this rate; nobody knows while none is."""
+    if not due:
+        return "now"
+    return seconds(due / a_second) if a_second else "–"
 
 
 def number(value: int | None) -> str:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Connection
 
-from ..errors import FieldKeyError
+from ..errors import FieldKeyError, KeyNotHeld
 from ..field_keys import FieldKeys
 
 #: The columns that `BodyKeys.open` needs, of bodies `b`; the join that they need.
@@ -25,6 +25,7 @@ _THIS_WEEK = """
 SELECT w.week, k.key_encrypted FROM (SELECT date_trunc('week', mlm_now() AT TIME ZONE 'UTC')::date AS week) w
 LEFT JOIN body_keys k USING (week)
 """
+_NEWEST = "SELECT key_encrypted FROM body_keys ORDER BY week DESC LIMIT 1"
 _MAKE = "INSERT INTO body_keys (week, key_encrypted) VALUES (%(week)s, %(sealed)s) ON CONFLICT DO NOTHING"
 
 _DROP = """
@@ -58,10 +59,11 @@ class BodyKeys:
         back goes with every body that it has sealed.
 
         Raises:
-            FieldKeyError: none of our keys opens it.
+            FieldKeyError: none of our keys opens it; or it is to be made, and none opens the one before.
         """
         found = conn.exec_driver_sql(_THIS_WEEK).one()
         if found.key_encrypted is None:
+            self._must_hold_the_newest(conn)
             made = base64.b64encode(os.urandom(32)).decode()
             conn.exec_driver_sql(_MAKE, {"week": found.week, "sealed": self._keys.seal(made)})
             found = conn.exec_driver_sql(_THIS_WEEK).one()
@@ -78,6 +80,12 @@ class BodyKeys:
         if key is None:
             raise FieldKeyError(f"the key of the bodies of the week of {week} was dropped")
         return self._opened(key).open(sealed)
+
+    def _must_hold_the_newest(self, conn: Connection) -> None:
+        """With a wrong key of `FIELD_KEYS` no week is begun: nobody else could read its bodies."""
+        newest = conn.exec_driver_sql(_NEWEST).scalar()
+        if newest is not None and (key := FieldKeys.id_of(newest)) not in self._keys.ids:
+            raise KeyNotHeld(key, ["body_keys"])
 
     def _opened(self, sealed: bytes) -> FieldKeys:
         return FieldKeys((base64.b64decode(self._keys.open(sealed)),))

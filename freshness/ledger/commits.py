@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Connection
@@ -25,7 +26,10 @@ from . import backstops, calibration, epochs, events, own_writes, receipts, runs
 from .files import Owner, mirror_mark, tie
 from .leases import Lease
 from .orders import file_ring, place
-from .rows import COLUMNS, ConcernRow, FileRow, concern_rows, file_under_lock, resolution_in_force
+from .rows import COLUMNS, ConcernRow, FileRow, concern_rows, resolution_in_force
+
+# What came in one answer is settled concern by concern, and all of it bears one stamp.
+_read = lru_cache(maxsize=256)(stamp.parse)
 
 #: A read that serves nothing is tried again after this long, doubling to 30 s (docs/protocol.md, "The numbers").
 FIRST_FRUITLESS_S, LONGEST_FRUITLESS_S = 0.25, 30.0
@@ -89,7 +93,7 @@ UPDATE file_freshness SET
     mark_seen_at = CASE WHEN %(stamp)s::timestamptz > coalesce(mark, '-infinity') THEN %(seen)s ELSE mark_seen_at END,
     mark = greatest(mark, %(stamp)s::timestamptz), racy_stamp = greatest(racy_stamp, %(racy)s::timestamptz),
     unstamped = %(unstamped)s, served = greatest(served, %(served_by_all)s), slice_committed_at = %(now)s
-WHERE id = %(file_id)s RETURNING {COLUMNS}
+WHERE id = %(file_id)s RETURNING {COLUMNS}, {own_writes.EXITED_SINCE} AS exited_since
 """  # noqa: S608 - column names of ours
 
 
@@ -109,7 +113,6 @@ def commit_read(conn: Connection, rules: Rules, lease: Lease, reading: Reading, 
     gone_back = seen is not None and lease.held is not None and seen < lease.held
     if is_loan_fields or gone_back or (seen is not None and not at_most(seen, lease.file.mark)):
         mirror_mark(conn, landed.owner, seen, back=gone_back, hydrated=is_loan_fields)
-    own_writes.close_open(conn, lease.file.id)
     file, concerns = _lock_and_check(conn, rules, lease)
     row = concerns[lease.concern]
     resolution_s = resolution_in_force(conn, rules)
@@ -125,9 +128,8 @@ def commit_read(conn: Connection, rules: Rules, lease: Lease, reading: Reading, 
     run = runs.run(
         lease, outcome, asked_at=reading.asked_at, stamp=v, rows_changed=landed.rows_changed, unread=landed.unread
     )
-    after = _write(conn, rules, lease, file, concerns, settlement, reading, run)
+    file_after, concerns_after, exited_since = _write(conn, rules, lease, file, concerns, settlement, reading, run)
     rings = [Ring(Work.HYDRATE_CONCERN, file.id, below) for below in downstream_of(lease.concern, rules.active)]
-    exited_since = own_writes.exited_since(conn, file.id, lease.writes)
     causes = _causes_for_another(settlement, exited_since, became_loan)
     if causes:
         due_at = settlement.racy_due_at
@@ -136,7 +138,7 @@ def commit_read(conn: Connection, rules: Rules, lease: Lease, reading: Reading, 
     if causes or settlement.new_epoch:
         state = unconfirmed.note(conn, rules, file.id)
     else:
-        state = unconfirmed.note_of(conn, rules, *after)
+        state = unconfirmed.note_of(conn, rules, file_after, concerns_after)
     kinds = [events.HYDRATED] * is_loan_fields + [events.FRESH] * (state is State.FRESH)
     events.write(conn, file.ref, kinds)
     if is_loan_fields:
@@ -157,7 +159,7 @@ def commit_read(conn: Connection, rules: Rules, lease: Lease, reading: Reading, 
 
 def stamp_of(rules: Rules, reading: Reading, resolution_s: float) -> dt.datetime | None:
     """The stamp of an answer, truncated; None if it bore none that can be read."""
-    read = stamp.parse(reading.stamp_text, rules.zone, reading.answered_at)
+    read = _read(reading.stamp_text, rules.zone, reading.answered_at)
     return stamp.truncate(read.instant, resolution_s) if isinstance(read, stamp.Stamp) else None
 
 
@@ -172,7 +174,7 @@ def _settle(
 
 
 def _lock_and_check(conn: Connection, rules: Rules, lease: Lease) -> tuple[FileRow, dict[Concern, ConcernRow]]:
-    file = file_under_lock(conn, lease.file.id)
+    file = own_writes.close_open_and_lock(conn, lease.file.id)
     if file is None:
         raise LeaseLost(lease.file.id, lease.concern, "the file's row is gone")
     concerns = concern_rows(conn, rules, file)
@@ -194,7 +196,7 @@ def _compare_stamps(
     resolution_s: float,
 ) -> None:
     """What this read says of webhooks' stamps and ours. Loan fields speak for all: the stamp is the file's."""
-    read = stamp.parse(reading.stamp_text, rules.zone, reading.answered_at)
+    read = _read(reading.stamp_text, rules.zone, reading.answered_at)
     if isinstance(read, stamp.Stamp):
         calibration.compare(
             conn,
@@ -217,8 +219,9 @@ def _write(
     settlement: Settlement,
     reading: Reading,
     run: Mapping[str, Any],
-) -> tuple[FileRow, dict[Concern, ConcernRow]]:
-    """Write the settlement and the run down in one statement; the file and its concerns as they stand then."""
+) -> tuple[FileRow, dict[Concern, ConcernRow], bool]:
+    """Write the settlement and the run down in one statement; the file and its concerns as they stand then, and
+    whether an own write has ended since the lease was taken."""
     v = run["stamp"]
     row = concerns[lease.concern]
     pause = dt.timedelta(seconds=min(FIRST_FRUITLESS_S * 2.0 ** min(row.fruitless, 16), LONGEST_FRUITLESS_S))
@@ -234,14 +237,15 @@ def _write(
     after = {**concerns, lease.concern: written}
     served_by_all = min(after[c].served for c in rules.active)
     parameters = {
-        **run, "held": written.held, "served": written.served, "now": file.now, "ordered": file.ordered,
+        **run, **lease.writes.parameters,
+        "held": written.held, "served": written.served, "now": file.now, "ordered": file.ordered,
         "fruitless": written.fruitless, "next": written.next_try_at, "racy": v if settlement.racy_due_at else None,
         "served_by_all": served_by_all, "unstamped": settlement.unstamped, "seen": reading.answered_at,
     }  # fmt: skip
-    file_after = FileRow(*conn.exec_driver_sql(_WRITE, parameters).one())
+    *columns, exited_since = conn.exec_driver_sql(_WRITE, parameters).one()
     if served_by_all > file.served:
         receipts.mark_served(conn, file.id, served_by_all, file.now)
-    return file_after, after
+    return FileRow(*columns), after, exited_since
 
 
 def _causes_for_another(settlement: Settlement, exited_since: bool, became_loan: bool) -> str:

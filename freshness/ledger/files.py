@@ -98,7 +98,8 @@ ON CONFLICT (file_id, concern) DO UPDATE SET held = NULL,
 
 
 _FETCHING = """
-UPDATE file_freshness SET fetching_order = ordered WHERE id = %(file_id)s AND fetching_order < ordered
+UPDATE file_freshness SET fetching_order = ordered
+WHERE id = %(file_id)s AND fetching_order < ordered AND served < ordered
 """
 
 
@@ -183,8 +184,10 @@ def tie(conn: Connection, file: FileRow, owner: Owner) -> bool:
         "file_id": file.id, "kind": owner.kind,
         "loan_id": owner.id if owner.kind == "loan" else None, "lead_id": owner.id if owner.kind == "lead" else None,
     }  # fmt: skip
-    conn.exec_driver_sql(_TIE, parameters)
-    if owner_of(file) != owner:
+    is_as_it_stood = owner_of(file) == owner
+    if not is_as_it_stood or file.kind is None or file.not_found_at or file.deleted_at:
+        conn.exec_driver_sql(_TIE, parameters)
+    if not is_as_it_stood:
         conn.exec_driver_sql(_TIE_RECEIPTS, parameters)
     if became_loan:
         conn.exec_driver_sql(_VOID_LEASES, {"file_id": file.id})
@@ -210,6 +213,6 @@ def mark_deleted(conn: Connection, rules: Rules, file: FileRow, *, order: int) -
 
 
 def note_fetching(conn: Connection, file_id: int) -> bool:
-    """Whether a deep fetch for the newest order was not announced yet; it counts as announced from now on. Not if the
-    file is locked for long: no slice waits for an announcement."""
+    """Whether a deep fetch for the newest order was not announced yet; it counts as announced from now on. Not if that
+    order is served by now, so that nobody hears of a fetch after its end, nor if the file is locked for long."""
     return within_patience(conn, _FETCHING, {"file_id": file_id}) == 1

@@ -35,6 +35,7 @@ WHERE (%(concern)s::text IS NULL OR concern = %(concern)s)
   AND (%(ref)s::text IS NULL OR ref = %(ref)s)
   AND (%(error)s::text IS NULL OR position(lower(%(error)s) IN lower(last_error)) > 0
        OR position(lower(%(error)s) IN lower(error)) > 0)
+  AND (%(same_error)s::text IS NULL OR error = %(same_error)s)
 ORDER BY file_id, concern LIMIT %(limit)s::bigint
 """  # noqa: S608 - a statement of ours
 
@@ -47,12 +48,13 @@ FROM ({_GIVEN_UP} ORDER BY f.id LIMIT %(among)s::bigint) g GROUP BY concern, err
 @dataclass(frozen=True, slots=True)
 class Filter:
     """Which to list; None asks for all, and as a limit for however many there are. `error` is a part of the error's
-    text, letter case aside."""
+    text, letter case aside; `same_error` is the whole of it, as `SameError` has it."""
 
     concern: str | None = None
     error: str | None = None
     ref: str | None = None
     limit: int | None = None
+    same_error: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

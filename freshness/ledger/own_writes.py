@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from sqlalchemy import Connection
 
@@ -19,7 +19,7 @@ from ..rules import REGISTRATION_LIFE_S, Rules
 from . import unconfirmed
 from .files import FileRef, Owner, ensure, find, mirror_mark
 from .orders import place
-from .rows import concern_rows, file_under_lock, resolution_in_force
+from .rows import COLUMNS, FileRow, concern_rows, file_under_lock, resolution_in_force
 
 #: `capture_mark` takes `since` to be this much earlier than it says (docs/protocol.md, "An own write").
 SINCE_MARGIN_S = 60.0
@@ -55,6 +55,13 @@ _CLOSE = "UPDATE own_writes SET closed_at = mlm_now(), capture_wanted = false WH
 
 _LOCK_OPEN = f"SELECT id FROM own_writes WHERE file_id = %(file_id)s AND {_OPEN} ORDER BY id FOR UPDATE"  # noqa: S608
 
+# A condition is met before a row that meets it is locked: so the open own writes come first, the file after them.
+_LOCK_OPEN_THEN_FILE = f"""
+WITH still_open AS MATERIALIZED ({_LOCK_OPEN})
+SELECT {COLUMNS}, ARRAY(SELECT id FROM still_open) AS still_open FROM file_freshness
+WHERE id = %(file_id)s AND (SELECT count(*) FROM still_open) >= 0 FOR NO KEY UPDATE
+"""  # noqa: S608 - column names of ours
+
 _CLOSE_THESE = "UPDATE own_writes SET closed_at = mlm_now() WHERE id = ANY(%(ids)s)"
 
 _SEEN = """
@@ -63,9 +70,11 @@ SELECT coalesce(max(id), 0) AS newest,
 FROM own_writes WHERE file_id = %(file_id)s
 """
 
-_EXITED_SINCE = """
-SELECT EXISTS (SELECT FROM own_writes WHERE file_id = %(file_id)s AND exited_at IS NOT NULL
-               AND (id > %(newest)s OR id = ANY(%(under_way)s::bigint[])))
+#: Whether an own write of the file has exited that had not when it was `seen`, under the file's lock. Ids tell, not
+#: times: an exit counts from its commit, and that may come long after its `exited_at`.
+EXITED_SINCE = """
+EXISTS (SELECT FROM own_writes WHERE file_id = %(file_id)s AND exited_at IS NOT NULL
+        AND (id > %(newest)s OR id = ANY(%(under_way)s::bigint[])))
 """
 
 _END = """
@@ -103,6 +112,11 @@ class Seen:
 
     newest: int
     under_way: tuple[int, ...]
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """For `EXITED_SINCE`, beside the file's id."""
+        return {"newest": self.newest, "under_way": list(self.under_way)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,10 +222,21 @@ def seed_mark(conn: Connection, rules: Rules, file: FileRef, stamp_text: str | N
 def close_open(conn: Connection, file_id: int) -> None:
     """Close the file's open own writes, before its row is locked; waits for the exits that are being committed.
 
-    A slice's commit calls this: a capture must not vouch for what a slice may have landed over it.
+    A capture must not vouch for what may have landed over it.
     """
     if still_open := conn.exec_driver_sql(_LOCK_OPEN, {"file_id": file_id}).scalars().all():
         conn.exec_driver_sql(_CLOSE_THESE, {"ids": list(still_open)})
+
+
+def close_open_and_lock(conn: Connection, file_id: int) -> FileRow | None:
+    """Close the file's open own writes and lock its row, in that order, in one statement if none is open."""
+    found = conn.exec_driver_sql(_LOCK_OPEN_THEN_FILE, {"file_id": file_id}).one_or_none()
+    if found is None:
+        return None
+    *columns, still_open = found
+    if still_open:
+        conn.exec_driver_sql(_CLOSE_THESE, {"ids": still_open})
+    return FileRow(*columns)
 
 
 def seen(conn: Connection, file_id: int) -> Seen:
@@ -221,12 +246,9 @@ def seen(conn: Connection, file_id: int) -> Seen:
 
 
 def exited_since(conn: Connection, file_id: int, seen: Seen) -> bool:
-    """Whether an own write of the file has exited that had not when it was `seen`. Under the file's lock.
-
-    Ids tell, not times: an exit counts from its commit, and that may come long after its `exited_at`.
-    """
-    parameters = {"file_id": file_id, "newest": seen.newest, "under_way": list(seen.under_way)}
-    return bool(conn.exec_driver_sql(_EXITED_SINCE, parameters).scalar())
+    """Whether an own write of the file has exited that had not when it was `seen`. Under the file's lock."""
+    parameters = {"file_id": file_id, **seen.parameters}
+    return bool(conn.exec_driver_sql(f"SELECT {EXITED_SINCE}", parameters).scalar())
 
 
 def end_abandoned(conn: Connection, limit: int = 200) -> list[int]:

@@ -1,4 +1,4 @@
-"""The pulse: what came and what was read in the last while, counted by the minute for a picture.
+"""The pulse: what came and what was read in the last while, counted by the minute for a picture; how fast it lands.
 
 Counted from the newest `MOST` receipts and runs and no more, so that it costs the same on a night with ten million; a
 picture that does not reach back as far as was asked says since when it counts.
@@ -15,6 +15,9 @@ from sqlalchemy import Connection
 from ..guard import Outcome
 
 MOST = 25_000
+
+#: No rate is taken over less time than this.
+LEAST_S = 1.0
 
 _RECEIPTS = f"""
 WITH looked AS (
@@ -44,12 +47,24 @@ SELECT date_bin(make_interval(secs => %(step)s), first_at, %(since)s) AS bucket,
 FROM reads GROUP BY bucket ORDER BY bucket
 """
 
+# A read that landed without serving its order drains nothing. What ended by neither was given away to somebody else.
+_DRAIN = """
+WITH newest AS (
+    SELECT concern, finished_at, outcome, error FROM slice_runs ORDER BY id DESC LIMIT %(most)s
+), looked AS (SELECT count(*) AS runs, min(finished_at) AS first_at FROM newest)
+SELECT CASE WHEN runs >= %(most)s THEN greatest(first_at, %(since)s) ELSE %(since)s END AS counts_since, concern,
+       count(*) FILTER (WHERE error IS NULL AND outcome LIKE 'landed%%' AND outcome <> 'landed, served nothing')
+           AS landed,
+       count(*) FILTER (WHERE error IS NOT NULL) AS failed
+FROM looked LEFT JOIN newest ON finished_at > %(since)s GROUP BY counts_since, concern
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Minute:
     """One step of the picture: MLM's receipts by outcome, and how long it took to serve them at the 50th, 95th and 99th
-    percentile in seconds (None: none was served); receipts of other senders; reads of MLM, those of them that failed,
-    slices they were for."""
+    percentile in seconds (None: none was served); receipts of other senders; reads of MLM, and those of them that
+    failed."""
 
     at: dt.datetime
     outcomes: Mapping[str, int]
@@ -57,7 +72,6 @@ class Minute:
     served_s: Sequence[float] | None
     reads: int
     failed: int
-    slices: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +82,30 @@ class Pulse:
     step_s: float
     counts_since: dt.datetime
     until: dt.datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """Parts of files that landed and served an order, and parts that failed, by concern, within the `over_s` seconds
+    that were really looked at."""
+
+    landed: Mapping[str, int]
+    failed: Mapping[str, int]
+    over_s: float
+
+    @property
+    def landed_a_second(self) -> float:
+        """All parts together."""
+        return sum(self.landed.values()) / self.over_s
+
+    @property
+    def failed_a_second(self) -> float:
+        """Likewise."""
+        return sum(self.failed.values()) / self.over_s
+
+    def rate_of(self, concern: str) -> float:
+        """How many of one concern land in a second."""
+        return self.landed.get(concern, 0) / self.over_s
 
 
 def pulse(conn: Connection, window: dt.timedelta, steps: int = 60, most: int = MOST) -> Pulse:
@@ -94,10 +132,21 @@ def pulse(conn: Connection, window: dt.timedelta, steps: int = 60, most: int = M
                 else None,
                 reads=ran_then["reads"] if ran_then else 0,
                 failed=ran_then["failed"] if ran_then else 0,
-                slices=ran_then["slices"] if ran_then else 0,
             )
         )
     return Pulse(minutes, step_s, counts_since, now)
+
+
+def drain(conn: Connection, window: dt.timedelta, most: int = MOST) -> Drain:
+    """How fast parts landed in the last `window`, or since the oldest of the newest `most` runs."""
+    now: dt.datetime = conn.exec_driver_sql("SELECT mlm_now()").scalar_one()
+    rows = conn.exec_driver_sql(_DRAIN, {"since": now - window, "most": most}).all()
+    by_concern = [row for row in rows if row.concern is not None]
+    return Drain(
+        {row.concern: row.landed for row in by_concern},
+        {row.concern: row.failed for row in by_concern},
+        max((now - rows[0].counts_since).total_seconds(), LEAST_S),
+    )
 
 
 def _step(bucket: dt.datetime, since: dt.datetime, step_s: float) -> int:

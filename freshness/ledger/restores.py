@@ -13,7 +13,7 @@ from ..rules import Rules
 from . import epochs, own_writes, unconfirmed
 from .files import owner_of
 from .orders import Placed, place
-from .rows import file_row, file_under_lock
+from .rows import file_row
 
 CAUSE = "MLM was restored, an operator says"
 
@@ -42,8 +42,7 @@ def begin_anew(conn: Connection, rules: Rules, file_id: int) -> Placed:
         raise UnknownFile(None, str(file_id))
     if (owner := owner_of(file)) is not None:
         conn.exec_driver_sql(_MIRROR[owner.kind], {"id": owner.id})
-    own_writes.close_open(conn, file_id)
-    file_under_lock(conn, file_id)
+    own_writes.close_open_and_lock(conn, file_id)
     epochs.begin(conn, file_id, None)
     placed = place(conn, file_id, CAUSE)
     unconfirmed.note(conn, rules, file_id)

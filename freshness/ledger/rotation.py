@@ -44,14 +44,25 @@ class SealedTable:
 
 
 @dataclass(frozen=True, slots=True)
+class Broken:
+    """A value that names a key of ours and does not open with it: changed since, or sealed with another of that id."""
+
+    table: str
+    column: str
+    row: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
 class Lot:
     """What became of some rows of a table: how many values were sealed anew, and how many were passed over because
-    their rows were in use, or because we do not hold their key (by its id)."""
+    their rows were in use, or because we do not hold their key (by its id); and which do not open with theirs."""
 
     table: str
     sealed: int
     in_use: int
     lost: Mapping[str, int]
+    broken: tuple[Broken, ...] = ()
 
 
 def sealed_tables() -> tuple[SealedTable, ...]:
@@ -71,7 +82,7 @@ def sealed_tables() -> tuple[SealedTable, ...]:
 
 def keys_in_use(conn: Connection, table: SealedTable) -> Counter[str]:
     """How many values of the table each key has sealed, by the key's id. Looks through the whole table."""
-    each = ", ".join(f"({_key_id(f'{column}_encrypted')})" for column in table.columns)
+    each = ", ".join(f"({key_id_of(f'{column}_encrypted')})" for column in table.columns)
     conn.exec_driver_sql("SET LOCAL statement_timeout = '15min'")
     used = conn.exec_driver_sql(
         f"SELECT v.key, count(*) AS n FROM {table.name} CROSS JOIN LATERAL (VALUES {each}) AS v (key) "  # noqa: S608
@@ -100,39 +111,47 @@ def _seal_anew(conn: Connection, keys: FieldKeys, table: SealedTable, older: Seq
     parameters = {"older": [str(key) for key in older]}
     rows = conn.exec_driver_sql(_locked(table), parameters).mappings().all()
     lost: Counter[str] = Counter()
+    broken: list[Broken] = []
     anew: list[tuple[Any, ...]] = []
     sealed = 0
     for row in rows:
         values: list[bytes | None] = []
         for column in table.columns:
-            value, digest = _anew(keys, row[f"{column}_encrypted"], lost)
+            value, digest, passed_over = _anew(keys, row[f"{column}_encrypted"])
             sealed += value is not None
+            if passed_over in keys.ids:
+                broken.append(Broken(table.name, column, str(row["key"]), passed_over))
+            elif passed_over:
+                lost[passed_over] += 1
             values += [value, digest] if column in table.indexed else [value]
         if any(value is not None for value in values):
             anew.append((row["key"], *values))
     if anew:
         conn.exec_driver_sql(_written(table), arrays(_parameters(table), anew))
-    return Lot(table.name, sealed, len(older) - len(rows), lost)
+    return Lot(table.name, sealed, len(older) - len(rows), lost, tuple(broken))
 
 
-def _anew(keys: FieldKeys, value: bytes | None, lost: Counter[str]) -> tuple[bytes | None, bytes | None]:
-    """The value and its digest under the newest key; None for what can stay, and for what cannot be opened."""
+def _anew(keys: FieldKeys, value: bytes | None) -> tuple[bytes | None, bytes | None, str]:
+    """The value and its digest under the newest key; None for what can stay, and for what cannot be opened, whose key's
+    id then comes third."""
     if value is None or keys.id_of(value) == keys.newest:
-        return None, None
+        return None, None, ""
     try:
         plain = keys.open(value)
     except FieldKeyError:
-        lost[keys.id_of(value)] += 1
-        return None, None
-    return keys.seal(plain), keys.index(plain)
+        return None, None, keys.id_of(value)
+    return keys.seal(plain), keys.index(plain), ""
 
 
-def _key_id(column: str) -> str:
+def key_id_of(column: str) -> str:
+    """SQL for the id of the key that sealed this column's value."""
     return f"encode(substr({column}, 2, 4), 'hex')"
 
 
 def _looked(table: SealedTable) -> str:
-    older = " OR ".join(f"coalesce({_key_id(f'{column}_encrypted')} <> %(newest)s, false)" for column in table.columns)
+    older = " OR ".join(
+        f"coalesce({key_id_of(f'{column}_encrypted')} <> %(newest)s, false)" for column in table.columns
+    )
     return f"""
         SELECT {table.key} AS key, {table.where} AND ({older}) AS older FROM {table.name}
         WHERE %(after)s::{table.key_type} IS NULL OR {table.key} > %(after)s::{table.key_type}

@@ -116,6 +116,19 @@ RETURNING s.id, s.sender, s.kind, s.subject, s.order_key, s.content, s.begun, s.
           set_config('plan_cache_mode', 'force_generic_plan', true)
 """  # noqa: S608 - column names of ours
 
+# A subject whose name is a digest has another under each key. Of several that older keys have named, the latest.
+_FORMER = (("f_sender", "text"), ("f_kind", "text"), ("f_older", "text"), ("f_newest", "text"))
+_NAME_ANEW = f"""
+UPDATE sender_subjects s SET subject = x.newest FROM (
+    SELECT DISTINCT ON (f.sender, f.kind, f.newest) o.id, f.newest
+    FROM {unnested(_FORMER)} AS f (sender, kind, older, newest)
+    JOIN sender_subjects o ON (o.sender, o.kind, o.subject) = (f.sender, f.kind, f.older)
+    WHERE NOT EXISTS (
+        SELECT FROM sender_subjects n WHERE (n.sender, n.kind, n.subject) = (f.sender, f.kind, f.newest)
+    ) ORDER BY f.sender, f.kind, f.newest, o.id DESC
+) x WHERE s.id = x.id
+"""  # noqa: S608 - column names of ours
+
 _NOW = "SELECT mlm_now()"
 
 _WAITING = f"""
@@ -275,6 +288,9 @@ def _lock(conn: Connection, entries: Sequence[Sent]) -> tuple[dict[_Name, _Subje
     names = {_name(sent) for sent in entries if sent.fault is None and not sent.unsupported}
     if not names:
         return {}, conn.exec_driver_sql(_NOW).scalar_one()
+    former = {(each.sender, each.kind, older, each.subject) for each in entries for older in each.formerly}
+    if former:
+        conn.exec_driver_sql(_NAME_ANEW, arrays(_FORMER, sorted(former)))
     rows = conn.exec_driver_sql(_LOCK, arrays(_NAMED, list(names))).all()
     found = {
         (row.sender, row.kind, row.subject): _Subject(

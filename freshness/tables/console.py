@@ -47,7 +47,7 @@ class ConsoleAction(Base):
     id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
     at: Mapped[dt.datetime] = mapped_column(INSTANT, server_default=NOW)
     who: Mapped[str] = mapped_column(Text)
-    #: refresh, replay, redrive, export, sign_in, sign_out
+    #: refresh, replay, replay of many, redrive, export, sign in, sign out
     what: Mapped[str] = mapped_column(Text)
     on_what: Mapped[str | None] = mapped_column(Text)
     #: How many files or receipts it was meant for, and how many of them it has reached.

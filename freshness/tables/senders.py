@@ -56,7 +56,7 @@ class SenderSubject(Base):
     sender: Mapped[str] = mapped_column(Text)
     kind: Mapped[str] = mapped_column(Text)
     subject: Mapped[str] = mapped_column(Text)
-    #: Of the entry applied last: its order key, and the digest of what it said.
+    #: Of the entry applied last: its order key, and the keyed digest of what it said (`freshness.sending.content_of`).
     order_key: Mapped[str | None] = mapped_column(Text)
     content: Mapped[bytes | None] = mapped_column(LargeBinary)
     begun: Mapped[bool] = mapped_column(server_default=text("false"))

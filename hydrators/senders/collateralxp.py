@@ -74,7 +74,7 @@ class CollateralxpHydrator:
         ids = sorted({each.sent.subject for each in applied if each.sent.kind == "order"})
         held = {row["order_id"]: dict(row) for row in conn.exec_driver_sql(_HELD, {"ids": ids}).mappings()}
         orders = {name: _Order(name, held.get(name, {})) for name in ids}
-        known, batch = _Known(conn, keys, applied), _Batch(keys)
+        known, batch = _Known(conn, applied), _Batch(keys)
         taken = [
             None if known.has(each, order) else batch.take(each, order, known.digest(each))
             for each, order in ((each, orders.get(each.sent.subject)) for each in applied)
@@ -100,10 +100,10 @@ class CollateralxpHydrator:
 
 
 class _Known:
-    """Which events may be known again, and which of those were applied before: by a keyed digest of all they say."""
+    """Which events may be known again, and which of those were applied before: by the digest of all they say."""
 
-    def __init__(self, conn: Connection, keys: FieldKeys, applied: Sequence[Applied]) -> None:
-        self._of = {id(each): keys.indexes(each.sent.content.hex()) for each in applied if _may_be_known(each)}
+    def __init__(self, conn: Connection, applied: Sequence[Applied]) -> None:
+        self._of = {id(each): each.sent.content for each in applied if _may_be_known(each)}
         self._seen: set[tuple[str, bytes]] = set()
         if self._of:
             ids = sorted({each.sent.subject for each in applied if id(each) in self._of})

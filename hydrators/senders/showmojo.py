@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection
 
 from freshness.field_keys import FieldKeys
+from freshness.ledger.arrays import arrays, unnested
 from freshness.ledger.sendings import Applied, Landed
 
 from .rails_zones import RAILS_ZONES
@@ -55,20 +56,45 @@ def uid_of(showing: Mapping[str, Any]) -> str | None:
         return None
 
 
-def lead_key(showing: Mapping[str, Any], keys: FieldKeys) -> str | None:
-    """What a lead is known by: a keyed digest of its e-mail address, else of its phone's digits, else of its name."""
+def lead_keys(showing: Mapping[str, Any], keys: FieldKeys) -> tuple[str, ...]:
+    """What a lead is known by: a keyed digest of its e-mail address, else of its phone's digits, else of its name. One
+    under each key, newest first; none where no contact is named."""
     for name, told in (("email", str.lower), ("phone", _digits), ("name", str.lower)):
         said = showing.get(name)
         if isinstance(said, str) and (contact := told(said.strip())):
-            return keys.index(f"{name} {contact}").hex()
-    return None
+            return tuple(each.hex() for each in keys.indexes(f"{name} {contact}"))
+    return ()
+
+
+_NAMES = (("older", "text"), ("newest", "text"))
+_LEAD = f"""
+UPDATE showmojo_leads l SET lead_key = x.newest FROM (
+    SELECT DISTINCT ON (n.newest) o.id, n.newest FROM {unnested(_NAMES)} AS n (older, newest)
+    JOIN showmojo_leads o ON o.lead_key = n.older
+    WHERE NOT EXISTS (SELECT FROM showmojo_leads WHERE lead_key = n.newest) ORDER BY n.newest, o.id DESC
+) x WHERE l.id = x.id
+"""  # noqa: S608 - column names of ours
+_SHOWINGS = f"""
+UPDATE showmojo_showings s SET lead_key = n.newest FROM {unnested(_NAMES)} AS n (older, newest)
+WHERE s.lead_key = n.older
+"""  # noqa: S608 - column names of ours
+
+
+def _name_anew(conn: Connection, named: Iterable[tuple[str, ...]]) -> None:
+    """Where a lead stands under an older key's digest, put the newest's; of several rows the latest is the lead's."""
+    names = sorted({(older, newest) for newest, *olders in filter(None, named) for older in olders})
+    if names:
+        parameters = arrays(_NAMES, names)
+        conn.exec_driver_sql(_LEAD, parameters)
+        conn.exec_driver_sql(_SHOWINGS, parameters)
 
 
 class ShowmojoHydrator:
     """Lands ShowMojo's events."""
 
     def land(self, conn: Connection, keys: FieldKeys, applied: Sequence[Applied]) -> Sequence[Landed]:
-        """One row an event."""
+        """One row an event. A lead that an older key has named is named anew first."""
+        _name_anew(conn, [lead_keys(at(each.sent.payload, "event", "showing") or {}, keys) for each in applied])
         rows: dict[str, list[Row]] = {}
         for each in applied:
             rows.setdefault(each.sent.kind, []).append(_row(each, keys))
@@ -91,7 +117,7 @@ def _row(applied: Applied, keys: FieldKeys) -> Row:
     rest_of_event.pop("showing", None)
     if applied.sent.kind == "showing":
         rest_of_showing.pop("uid", None)
-        of_showing["lead_key"] = lead_key(showing, keys)
+        of_showing["lead_key"] = next(iter(lead_keys(showing, keys)), None)
         of_showing["time_zone"] = RAILS_ZONES.get(of_showing.get("time_zone_said") or "")
     row: Row = {column: None for column, _ in (*EVENT.values(), *fields.values())}
     row |= of_event | of_showing | {named_by: applied.sent.subject}

@@ -8,6 +8,7 @@ revision = "0001"
 down_revision = None
 branch_labels = None
 depends_on = None
+loses = "the copy: loans, leads, borrowers and all that hangs on them, and the portal's audit log"
 
 # A session may set the variable `mlm.now`: a history that is replayed has a clock of its own.
 MLM_NOW = """

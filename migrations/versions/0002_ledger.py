@@ -12,6 +12,7 @@ revision = "0002"
 down_revision = "0001"
 branch_labels = None
 depends_on = None
+loses = "what is held of each file: receipts, orders, own writes, events"
 
 TABLES = (
     """

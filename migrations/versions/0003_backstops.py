@@ -11,6 +11,7 @@ revision = "0003"
 down_revision = "0002"
 branch_labels = None
 depends_on = None
+loses = "what the poll, the rounds and the audit have found, and whose turn it is"
 
 UP = (
     """

@@ -11,6 +11,7 @@ revision = "0005"
 down_revision = "0004"
 branch_labels = None
 depends_on = None
+loses = "which slices are read by themselves after an error: they are read together with others once more"
 
 
 def upgrade() -> None:

@@ -8,6 +8,7 @@ revision = "0007"
 down_revision = "0006"
 branch_labels = None
 depends_on = None
+loses = "who is signed in to the console, and the book of what people did there"
 
 UP = (
     """

@@ -11,6 +11,7 @@ revision = "0008"
 down_revision = "0007"
 branch_labels = None
 depends_on = None
+loses = "everything of other senders: their rows, their bodies, their subjects; their receipts are taken for MLM's"
 
 UP = (
     """

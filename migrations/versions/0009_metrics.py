@@ -12,6 +12,7 @@ revision = "0009"
 down_revision = "0008"
 branch_labels = None
 depends_on = None
+loses = "what was counted and measured for /metrics: counters begin at 0"
 
 UP = (
     """

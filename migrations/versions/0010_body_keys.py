@@ -10,6 +10,7 @@ revision = "0010"
 down_revision = "0009"
 branch_labels = None
 depends_on = None
+loses = "the keys of other senders' bodies: those taken since open no more, and cannot be replayed"
 
 
 def upgrade() -> None:

@@ -54,7 +54,8 @@ class AwsSignature:
         if scope != f"{date[:8]}/{self.region}/{self.service}/aws4_request":
             return "an AWS signature for another day, region or service came"
         digest = hashlib.sha256(knock.body).hexdigest()
-        if not hmac.compare_digest(knock.header("x-amz-content-sha256") or digest, digest):
+        said_digest = (knock.header("x-amz-content-sha256") or digest).encode()  # of text only ASCII can be compared
+        if not hmac.compare_digest(said_digest, digest.encode()):
             return "x-amz-content-sha256 is not this body's"
         headers = [" ".join(",".join(knock.all(name)).split()) for name in signed]
         named = [f"{name}:{value}" for name, value in zip(signed, headers, strict=True)]

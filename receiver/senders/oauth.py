@@ -21,7 +21,7 @@ from starlette.routing import Route
 
 from ..bodies import LARGEST_CALL, read
 from ..errors import TooMuch
-from ..problems import Problem
+from ..problems import Problem, proved
 from .proofs import Knock
 
 _NO_STORE = {"Cache-Control": "no-store"}
@@ -66,6 +66,15 @@ class IssuedTokens:
         )
 
 
+class NoToken(Problem):
+    """No token is issued. Raised like every refusal, so that it is counted against its address; answered as RFC 6749
+    has it (5.2)."""
+
+    def response(self) -> Response:
+        """The error's name alone."""
+        return JSONResponse({"error": self.detail}, self.status, {**_NO_STORE, **self.headers})
+
+
 def token_route(path: str, tokens: IssuedTokens | None, clock: Callable[[], float] = time.time) -> Route:
     """Where the client fetches its token; 404 without a client configured."""
 
@@ -77,9 +86,10 @@ def token_route(path: str, tokens: IssuedTokens | None, clock: Callable[[], floa
         except TooMuch as error:
             raise Problem(413, str(error)) from None
         if not tokens.knows(*_client(request, form)):
-            return JSONResponse({"error": "invalid_client"}, 401, {**_NO_STORE, "WWW-Authenticate": "Basic"})
+            raise NoToken(401, "invalid_client", {"WWW-Authenticate": "Basic"})
+        proved(request.scope)
         if form.get("grant_type") != ["client_credentials"]:
-            return JSONResponse({"error": "unsupported_grant_type"}, 400, _NO_STORE)
+            raise NoToken(400, "unsupported_grant_type")
         token = {"access_token": tokens.issue(clock()), "token_type": "Bearer", "expires_in": tokens.lifetime_s}
         return JSONResponse(token, headers=_NO_STORE)
 

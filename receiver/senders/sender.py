@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 from starlette.routing import Route
 
+from freshness.field_keys import FieldKeys
 from freshness.sending import Sent, content_of
 from hydrators.senders.hydrator import Hydrator
 from hydrators.senders.said import fit
@@ -37,7 +38,7 @@ class Unusable(ValueError):
 @dataclass(frozen=True)
 class Piece:
     """What one entry is about, and what of the payload is its own. `supported` is False where nothing of ours is;
-    with a `fault` it cannot be used, and others beside it can."""
+    with a `fault` it cannot be used, and others beside it can. `formerly`: names that older keys gave the subject."""
 
     event: str | None
     kind: str = ""
@@ -48,6 +49,7 @@ class Piece:
     follows: bool = False
     supported: bool = True
     fault: str | None = None
+    formerly: tuple[str, ...] = ()
 
 
 def _unordered(piece: Piece, at: dt.datetime) -> Key | None:
@@ -82,8 +84,9 @@ class Sender:
         """Where it delivers to."""
         return f"/api/v1/senders/{self.name}/webhook"
 
-    def entries(self, body: bytes, at: dt.datetime) -> list[Sent]:
-        """All entries of a body that was received then: one JSON object, or a list of such.
+    def entries(self, body: bytes, at: dt.datetime, keys: FieldKeys) -> list[Sent]:
+        """All entries of a body that was received then: one JSON object, or a list of such. `keys` make the digests of
+        what they say.
 
         Raises:
             BodyFault: it is no JSON, of no known form, or more than we take.
@@ -98,20 +101,20 @@ class Sender:
             raise UnknownForm("a whole number that is longer than any") from None
         if not isinstance(said, (dict, list)):
             raise UnknownForm("neither an object nor a list of objects")
-        found = [sent for each in (said if isinstance(said, list) else [said]) for sent in self._of(each, at)]
+        found = [sent for each in (said if isinstance(said, list) else [said]) for sent in self._of(each, at, keys)]
         if len(found) > MOST_ENTRIES:
             raise TooMuch(f"a body of {len(found)} entries; at most {MOST_ENTRIES} are taken")
         return found
 
-    def _of(self, said: Any, at: dt.datetime) -> list[Sent]:
+    def _of(self, said: Any, at: dt.datetime, keys: FieldKeys) -> list[Sent]:
         if not isinstance(said, dict):
             return [Sent(self.name, None, fault="not an object")]
         try:
-            return [self._sent(piece, at) for piece in self.pieces(said)]
+            return [self._sent(piece, at, keys) for piece in self.pieces(said)]
         except Unusable as error:
             return [Sent(self.name, None, fault=str(error))]
 
-    def _sent(self, piece: Piece, at: dt.datetime) -> Sent:
+    def _sent(self, piece: Piece, at: dt.datetime, keys: FieldKeys) -> Sent:
         event = None if piece.event is None else _plain(piece.event)[:_LONGEST_EVENT]
         if piece.fault is not None or not piece.supported:
             return Sent(self.name, event, fault=piece.fault, unsupported=not piece.supported)
@@ -123,7 +126,8 @@ class Sender:
             _plain(piece.subject),
             key,
             key_text,
-            content_of(self.same(piece)),
+            content_of(self.same(piece), keys),
+            piece.formerly,
             piece.payload,
             piece.loan_number,
             piece.begins,

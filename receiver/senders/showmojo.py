@@ -11,7 +11,7 @@ from typing import Any
 from freshness.field_keys import FieldKeys
 from freshness.sending import number_key
 from freshness.settings import Settings
-from hydrators.senders.showmojo import ShowmojoHydrator, lead_key, uid_of
+from hydrators.senders.showmojo import ShowmojoHydrator, lead_keys, uid_of
 
 from .proofs import Bearer
 from .sender import Key, Piece, Sender, Unusable
@@ -36,8 +36,8 @@ def showmojo(settings: Settings) -> Sender:
         showing = found if isinstance(found, dict) else {}
         if uid := uid_of(showing):
             return [Piece(name, "showing", uid, said)]
-        if keys is not None and (lead := lead_key(showing, keys)):
-            return [Piece(name, "lead", lead, said)]
+        if keys is not None and (leads := lead_keys(showing, keys)):
+            return [Piece(name, "lead", leads[0], said, formerly=leads[1:])]
         raise Unusable("neither a showing nor a lead's contact is named")
 
     proof = Bearer(settings.showmojo_token, _HTTPS_ONLY) if settings.showmojo_token else None

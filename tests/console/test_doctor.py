@@ -98,7 +98,8 @@ def test_a_house_in_order_is_ok_throughout_and_exits_0(environ: dict[str, str], 
     assert {each["state"] for each in told.values()} == {"ok"}
     assert set(told) >= {setting.name for setting in SETTINGS} | {
         "PostgreSQL", "migrations", "Redis", "Redis persistence", "Redis eviction", "clocks", "MLM sign-in", "MLM call",
-        "workers", "scheduler", "webhook entries", "refused deliveries", "stamps", "receipts' weeks", "stale files",
+        "sealed values", "workers", "scheduler", "webhook entries", "refused deliveries", "stamps", "receipts' weeks",
+        "stale files",
         "given up", "queues", "poll list", "rounds", "audit", "missed changes",
     }  # fmt: skip
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import subprocess
 from pathlib import Path
 from subprocess import PIPE, Popen
@@ -10,6 +11,7 @@ from subprocess import PIPE, Popen
 import sqlalchemy as sa
 from from_outside import BARE, Run, argv, objects, on_a_terminal, rows, until
 
+from console.rotating import Rotation
 from freshness.field_keys import FieldKeys
 
 OLD, NEW = bytes(range(32)), bytes(range(32, 64))
@@ -41,6 +43,7 @@ def test_it_seals_everything_anew_and_names_the_key_that_is_needed_no_more(start
     (told,) = objects(start("rotate-keys", "--json", FIELD_KEYS=text(NEW, OLD)))
     assert told == {
         "newest": AFTER.newest, "sealed": 3, "older": {}, "lost": {}, "needed_no_more": [BEFORE.newest],
+        "broken": [],
     }  # fmt: skip
     assert {AFTER.open(row[0]) for row in rows(engine, "SELECT account_number_encrypted FROM assets")} == {"0012345678"}
 
@@ -79,6 +82,48 @@ def test_what_a_lost_key_has_sealed_is_an_error_that_names_the_key_and_shows_non
     assert done.returncode == 1
     assert f"Sealed with key {BEFORE.newest}, which FIELD_KEYS does not hold: 2 values." in done.stdout
     assert text(NEW) not in done.stdout + done.stderr
+
+
+DAMAGE = """
+UPDATE assets SET account_number_encrypted = overlay(account_number_encrypted PLACING '\\xffffffff' FROM 20)
+WHERE lqb_id = 'a-2'
+"""
+
+
+def damaged(engine: sa.Engine) -> str:
+    """The id of one of three rows, of whose value a byte was changed."""
+    fill(engine, 3)
+    with engine.begin() as conn:
+        conn.exec_driver_sql(DAMAGE)
+    return str(rows(engine, "SELECT id FROM assets WHERE lqb_id = 'a-2'")[0][0])
+
+
+def test_a_value_that_its_own_key_does_not_open_is_told_by_its_place_and_not_tried_for_ever(
+    run: Run, engine: sa.Engine
+):
+    """The advice for one that is written under an older key all the time would not help."""
+    row = damaged(engine)
+    done = run("rotate-keys", FIELD_KEYS=text(NEW, OLD))
+    assert done.returncode == 1
+    assert "Sealed 2 values anew" in done.stdout
+    assert f"Naming key {BEFORE.newest}, and not opening with it: 1 value of assets (ids {row})." in done.stdout
+    assert "Still under key" not in done.stdout
+    assert "needs" not in done.stdout, "its key is not said to be needed no more"
+
+
+def test_for_scripts_it_is_apart_from_what_is_older_and_what_is_lost(run: Run, engine: sa.Engine):
+    row = damaged(engine)
+    done = run("rotate-keys", "--json", FIELD_KEYS=text(NEW, OLD))
+    told = json.loads(done.stdout)
+    assert (done.returncode, told["sealed"], told["older"], told["lost"]) == (1, 2, {}, {})
+    assert told["broken"] == [{"table": "assets", "column": "account_number", "row": row, "key": BEFORE.newest}]
+
+
+def test_a_rotation_looks_at_it_once_and_ends(engine: sa.Engine):
+    damaged(engine)
+    rotation = Rotation(engine, FieldKeys((NEW, OLD)))
+    assert sum(1 for lot in rotation.run() if lot.table == "assets") == 1
+    assert [each.table for each in rotation.broken] == ["assets"]
 
 
 def test_without_keys_it_is_wrong_use(run: Run):

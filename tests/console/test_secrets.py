@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
-from from_outside import BARE, Run, argv
+from from_outside import BARE, Run, argv, until
 
 from console.commands import COMMANDS
 from freshness.errors import SettingError
@@ -130,6 +131,21 @@ def test_a_process_that_crashes_says_where_and_nothing_that_was_in_its_hands(pla
     assert done.returncode == 1
     assert done.stderr.count("RuntimeError at") == 2
     assert PLANTED not in done.stderr
+
+
+@pytest.mark.parametrize("name", ["receiver", "worker", "scheduler", "sandbox"])
+def test_no_process_leaves_a_core_behind(environment: dict[str, str], name: str):
+    """It is started where cores are allowed."""
+    mlm = dict.fromkeys(("MLM_LOAN_SERVICE_URL", "MLM_TOKEN_URL"), "http://127.0.0.1:9/")
+    env = BARE | environment | mlm | {"MLM_CLIENT_ID": "us", "MLM_CLIENT_SECRET": PLANTED, "PORT": "0"}
+    program = [sys.executable, "-m", "console", name, *(["--port", "0"] if name == "sandbox" else [])]
+    allowed = ["sh", "-c", 'ulimit -S -c "$(ulimit -H -c)" && exec "$@"', "sh", *program]
+    with subprocess.Popen(allowed, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            limits = Path(f"/proc/{process.pid}/limits")
+            until(lambda: re.search(r"^Max core file size +0 +0 ", limits.read_text(), re.MULTILINE))
+        finally:
+            process.kill()
 
 
 def _command_lines() -> Iterator[tuple[int, str]]:

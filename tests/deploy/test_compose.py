@@ -54,6 +54,17 @@ def test_a_process_may_write_nowhere_and_become_nobody_else(name: str) -> None:
     assert "privileged" not in service
 
 
+@pytest.mark.parametrize("name", OURS)
+def test_a_process_that_crashes_leaves_no_dump_of_its_memory(name: str) -> None:
+    assert OURS[name]["ulimits"] == {"core": 0}
+
+
+def test_postgresql_quotes_no_row_in_its_log() -> None:
+    settings = dict(each.split("=") for each in THEIRS["postgresql"]["command"] if "=" in each)
+
+    assert settings["log_error_verbosity"] == "terse"
+
+
 @pytest.mark.parametrize("name", COMPOSE["services"])
 def test_a_secret_is_a_file_that_its_process_alone_is_handed(name: str) -> None:
     service = COMPOSE["services"][name]
@@ -136,6 +147,16 @@ def test_roles_are_there_before_the_migration_and_granted_what_they_need_after_i
     assert after["grants"] == {"migrate"}
     assert all("grants" in after[name] for name in OURS if name != "migrate")
     assert THEIRS["grants"]["command"] == THEIRS["roles"]["command"]
+
+
+def test_a_database_elsewhere_is_named_to_each_role(tmp_path: Path) -> None:
+    subprocess.run([ROOT / "deploy/make-secrets", tmp_path, "db.example:6432/f?sslmode=require"], check=True)
+    urls = [make_url(each.read_text().strip()) for each in tmp_path.glob("database_url_*")]
+
+    assert {(each.host, each.port, each.database, each.query["sslmode"]) for each in urls} == {
+        ("db.example", 6432, "f", "require")
+    }
+    assert {each.username for each in urls} == {f"mlm_{name}" for name in (*ROLES.values(), "console")}
 
 
 def test_secrets_that_are_there_are_left_alone(tmp_path: Path) -> None:

@@ -49,15 +49,40 @@ def test_the_image_is_built_from_every_package_and_lets_nothing_else_in() -> Non
     let_in = set(re.findall(r"^!(.*)$", (ROOT / ".dockerignore").read_text("utf-8"), re.MULTILINE))
 
     assert copied == packages
-    assert let_in == packages | {"pyproject.toml", "README.md", "LICENSE", "requirements/run.txt"}
+    assert let_in == packages | {
+        "pyproject.toml",
+        "README.md",
+        "LICENSE",
+        "requirements/build.txt",
+        "requirements/run.txt",
+    }
     assert (ROOT / ".dockerignore").read_text("utf-8").splitlines()[1] == "*"
 
 
 def test_the_image_installs_what_is_locked_by_hash_and_us_as_it_is_written_down() -> None:
     written = re.findall(r"^(pip install .*)$", (ROOT / "requirements/README.md").read_text("utf-8"), re.MULTILINE)
-    installed = re.findall(r"/opt/freshness/bin/(pip install .*?)(?: &&.*)?$", DOCKERFILE, re.MULTILINE)
+    installed = re.findall(r"/opt/freshness/bin/(pip install .*?) *(?:&&.*)?$", DOCKERFILE, re.MULTILINE)
 
     assert installed == written
+
+
+def test_the_image_keeps_nothing_that_it_was_built_with() -> None:
+    locked = re.findall(r"^([\w.-]+)==", (ROOT / "requirements/build.txt").read_text("utf-8"), re.MULTILINE)
+    (thrown_away,) = re.findall(r"pip uninstall --yes (.*)$", DOCKERFILE, re.MULTILINE)
+
+    assert set(thrown_away.split()) == {*locked, "pip"}
+
+
+def test_the_tests_run_on_what_is_locked_as_the_image_does() -> None:
+    """`make venv` makes what they run on; it installs no package but by hash, and builds with what is locked."""
+    done = subprocess.run(
+        ["make", "--dry-run", "--always-make", "venv"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    installs = [line.partition(" install ")[2].split() for line in done.stdout.splitlines() if " install " in line]
+    packages, ours = ([each for each in words if not each.startswith(("--q", "--disable"))] for words in installs)
+
+    assert packages == ["--require-hashes", "--no-deps", "-r", "requirements/build.txt", "-r", "requirements/dev.txt"]
+    assert ours == ["--no-deps", "--no-build-isolation", "--editable", "."]
 
 
 def test_what_is_installed_has_the_packages_templates_scripts_and_samples() -> None:

@@ -7,9 +7,11 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import kubernetes_validate
 import pytest
 import yaml
@@ -21,7 +23,8 @@ from jobs.house import House
 from receiver.app import make_app
 
 FOLDER = ROOT / "deploy/kubernetes"
-FOLDERS = (FOLDER, FOLDER / "migration")
+DEPLOY = (ROOT / "docs/deploy.md").read_text("utf-8")
+FOLDERS = (FOLDER / "namespace", FOLDER / "migration", FOLDER)
 
 #: `sleep` as a preStop action came with 1.30, ReadWriteOncePod with 1.29.
 OLDEST, NEWEST = "1.30", "1.37"
@@ -63,6 +66,11 @@ def test_a_manifest_is_what_kubernetes_calls_valid(manifest: Manifest, version: 
     kubernetes_validate.validate(manifest, version, strict=True)
 
 
+@pytest.mark.parametrize("manifest", of_kind("ScaledObject"), ids=_id)
+def test_a_scaling_is_what_keda_calls_valid(manifest: Manifest) -> None:
+    jsonschema.validate(manifest["spec"], yaml.safe_load(Path(__file__).with_name("keda.yaml").read_text("utf-8")))
+
+
 def test_every_file_of_a_folder_is_in_its_kustomization() -> None:
     for folder in FOLDERS:
         listed = yaml.safe_load((folder / "kustomization.yaml").read_text("utf-8"))["resources"]
@@ -75,9 +83,18 @@ def test_kustomize_builds_it_with_one_image_in_one_namespace(folder: Path) -> No
     done = subprocess.run(["kubectl", "kustomize", folder], capture_output=True, text=True, check=True)
     built = list(yaml.safe_load_all(done.stdout))
 
-    assert {each["metadata"]["namespace"] for each in built} == {"mlm-freshness"}
+    assert {each["metadata"].get("namespace", each["metadata"]["name"]) for each in built} == {"mlm-freshness"}
     images = {container(each)["image"] for each in built if "template" in each.get("spec", {})}
-    assert re.fullmatch(r"mlm-freshness:\d+\.\d+\.\d+", *images)
+    assert all(re.fullmatch(r"mlm-freshness:\d+\.\d+\.\d+", each) for each in images)
+    assert len(images) == any("template" in each.get("spec", {}) for each in built)
+
+
+def test_the_namespace_takes_no_pod_that_is_not_confined() -> None:
+    (namespace,) = of_kind("Namespace")
+    named = {yaml.safe_load((folder / "kustomization.yaml").read_text("utf-8"))["namespace"] for folder in FOLDERS}
+
+    assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+    assert named == {namespace["metadata"]["name"]}
 
 
 @pytest.mark.parametrize("manifest", PODS, ids=_id)
@@ -198,6 +215,29 @@ def test_only_the_receiver_is_reached_and_only_workers_reach_mlm() -> None:
     ]
 
 
+def test_the_documents_overlay_changes_what_there_is_into_what_kubernetes_calls_valid() -> None:
+    """Its patches, applied as kustomize does (RFC 6902)."""
+    (overlay,) = [
+        each
+        for each in map(yaml.safe_load, re.findall(r"```yaml\n(.*?)```", DEPLOY, re.DOTALL))
+        if each.get("kind") == "Kustomization"
+    ]
+
+    for patch in overlay["patches"]:
+        (target,) = [each for each in map(deepcopy, ALL) if patch["target"].items() <= _named(each).items()]
+        for step in yaml.safe_load(patch["patch"]):
+            _apply(step, target)
+        kubernetes_validate.validate(target, NEWEST, strict=True)
+
+
+def test_a_worker_is_given_no_more_threads_than_a_core_keeps_busy() -> None:
+    compose = yaml.safe_load((ROOT / "deploy/compose.yaml").read_text("utf-8"))["services"]["worker-hydrate"]["command"]
+    (hydrate,) = [each for each in PODS if each["metadata"]["name"] == "worker-hydrate"]
+
+    for args in (compose, container(hydrate)["args"]):
+        assert args[args.index("--threads") + 1] == "4"
+
+
 @pytest.mark.parametrize("manifest", of_kind("ScaledObject"), ids=_id)
 def test_scaling_asks_for_a_metric_and_of_a_pool_that_there_is(manifest: Manifest) -> None:
     spec = manifest["spec"]
@@ -211,7 +251,22 @@ def test_scaling_asks_for_a_metric_and_of_a_pool_that_there_is(manifest: Manifes
     assert 2 <= spec["minReplicaCount"] < spec["maxReplicaCount"]
     assert trigger["type"] == "prometheus"
     assert set(trigger["metadata"]) == {"serverAddress", "query", "threshold", "ignoreNullValues"}
-    assert all(isinstance(value, str) for value in trigger["metadata"].values()), "KEDA takes texts"
+
+
+def _named(manifest: Manifest) -> dict[str, str]:
+    return {"kind": manifest["kind"], "name": manifest["metadata"]["name"]}
+
+
+def _apply(step: dict[str, Any], manifest: Any) -> None:
+    *way, last = step["path"].strip("/").split("/")
+    for name in way:
+        manifest = manifest[name]
+    if last == "-":
+        manifest.append(step["value"])
+        return
+    assert step["op"] in ("add", "replace")
+    assert (last in manifest) is (step["op"] == "replace"), step
+    manifest[last] = step["value"]
 
 
 def _zeroes(args: list[str]) -> set[str]:

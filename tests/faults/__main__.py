@@ -37,7 +37,7 @@ def faults(away_s: float = AWAY_S, old: str | None = None) -> dict[str, Fault]:
 def main() -> int:
     """Run them, print the table; 1 if anything fell short."""
     options = _options()
-    known = faults(options.away_s, options.old or on_hosts.newest_release())
+    known = faults(options.away_s, options.old or on_hosts.upgraded_from())
     named = [known[name] for name in options.faults or known]
     if why_not := network.why_not():
         left_out = [fault.name for fault in named if fault.house is hosts.two_hosts]
@@ -112,7 +112,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--write", action="store_true", help=f"put the table into {report.DOCUMENT.name}")
     parser.add_argument("--logs", type=Path, help="keep the processes' logs in this directory")
     parser.add_argument("--away-s", type=float, default=AWAY_S, help="how long MLM is away, in seconds (300)")
-    parser.add_argument("--old", metavar="COMMIT", help="upgrade from this commit; by default from the newest release")
+    old = "upgrade from this commit; by default from the newest release, else from before the newest migration"
+    parser.add_argument("--old", metavar="COMMIT", help=old)
     parser.add_argument("--apart", action="store_true", help="with MLM_SHARED_READS=0: a call for each concern")
     options = parser.parse_args()
     if unknown := [name for name in options.faults if name not in faults()]:

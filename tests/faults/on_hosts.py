@@ -1,4 +1,7 @@
-"""Faults of a house on two hosts: one is cut off and returns; both are upgraded, one process after the other."""
+"""Faults of a house on two hosts: one is cut off and returns; both are upgraded, one process after the other.
+
+An upgrade begins with the code of an older commit, as it stood in git, on the tables that it knew.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,13 @@ import subprocess
 import tarfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from statistics import quantiles
 from tempfile import TemporaryDirectory
+
+from migrations.upgrade import downgrade, upgrade
 
 from .hosts import KINDS, TwoHosts, two_hosts
 from .house import RECEIVER, ROOT, Standing, until
@@ -42,6 +47,8 @@ _CONNECTED_FROM = "SELECT count(*) FROM pg_stat_activity WHERE client_addr = %(a
 
 _NEWEST_RUN = "SELECT coalesce(max(id), 0) FROM slice_runs"
 
+STEPS = "migrations/versions"
+
 
 def host_cut_off(for_s: float, house: Standing, fault: Fault) -> Line:
     """Pull one host's cable for a while, under load; the other goes on alone, and afterwards both are at work."""
@@ -71,19 +78,21 @@ def host_cut_off(for_s: float, house: Standing, fault: Fault) -> Line:
 
 
 def upgraded(old: str | None, steady_s: float, house: Standing, fault: Fault) -> Line:
-    """Upgrade both hosts in rolling order under load: of each the receiver, the worker and the scheduler, one by one.
-
-    The database is the new code's from the start, as after `freshness migrate`.
+    """Upgrade both hosts in rolling order under load: the tables to what the new code needs, then of each host the
+    receiver, the worker and the scheduler, one by one. `old`: the commit whose code runs at first; None: this one's.
     """
     assert isinstance(house, TwoHosts)
     with ExitStack() as stack:
-        house.run(PYTHONPATH=str(stack.enter_context(_checked_out(old)) if old else ROOT))
+        if old:
+            _go_back(house, stack.enter_context(_checked_out(old)))
         scene = set_up(house, stack)
         scene.load.start()
         time.sleep(BEFORE_S)
         began = now()
         time.sleep(steady_s)
         upgrading = now()
+        upgrade(house.postgresql.url)
+        scene.note(f"from {_named(old)}; migrated within {now() - upgrading:.1f} s")
         for host in house.net.hosts:
             with house.balancer.without(host.name):
                 house.restart(host, RECEIVER)
@@ -94,36 +103,59 @@ def upgraded(old: str | None, steady_s: float, house: Standing, fault: Fault) ->
         for host in house.net.hosts:
             until(lambda at=host: _is_at_work(house, at, newest), f"{host.name} is at work", AT_WORK_S)
         reckon(scene)
-    before, during = (p99_ms(scene.account.delivered, *span) for span in ((began, upgrading), (upgrading, since)))
-    scene.note(f"from {old or 'the same code'}, within {since - upgrading:.0f} s")
+    scene.note(f"all upgraded within {since - upgrading:.0f} s")
     scene.must(seconds is not None, "a file was never current")
-    figure = f"p99 {during:.0f} ms, {during / before:.1f} × the {before:.0f} ms before"
-    return scene.line(fault, figure, f"{TIMES:g} ×", during <= TIMES * before, seconds)
+    figure, within = slowed(scene.account.delivered, began, upgrading, since)
+    return scene.line(fault, figure, f"{TIMES:g} ×", within, seconds)
+
+
+def _go_back(house: TwoHosts, code: Path) -> None:
+    """Run the processes with the code in this directory, on the tables as its newest step leaves them."""
+    house.stop()
+    downgrade(house.postgresql.url, max(each.name for each in (code / STEPS).glob("[0-9]*.py")).partition("_")[0])
+    house.run(PYTHONPATH=str(code))
 
 
 def _said(seconds: float | None) -> str:
     return "never" if seconds is None else f"{seconds:.1f} s"
 
 
-def p99_ms(delivered: Sequence[tuple[float, float]], since: float, before: float) -> float:
-    """The 99th percentile of how long deliveries took that were first sent within this time."""
+def slowed(delivered: Sequence[tuple[float, float]], began: float, upgrading: float, since: float) -> tuple[str, bool]:
+    """The 99th percentile of how long deliveries took while an upgrade ran, beside that before it, in words; and
+    whether it is within its limit. `delivered`: when each was first sent, and how many seconds it took."""
+    before, during = (_p99_ms(delivered, *span) for span in ((began, upgrading), (upgrading, since)))
+    figure = f"p99 {during:.0f} ms, {during / before:.1f} × the {before:.0f} ms before"
+    return figure, during <= TIMES * before
+
+
+def _p99_ms(delivered: Sequence[tuple[float, float]], since: float, before: float) -> float:
     return 1000 * quantiles([took for at, took in delivered if since <= at < before], n=100)[98]
 
 
-def newest_release() -> str | None:
-    """The newest release that this clone has a tag of; None if there is none."""
-    tags = _git("tag", "--list", "v*", "--sort=-version:refname").decode().split()
-    return tags[0] if tags else None
+def upgraded_from() -> str | None:
+    """The newest release that this clone has a tag of, else the commit before the newest migration came; None where
+    git cannot tell: no clone, or one that does not reach back so far."""
+    tags = _told("tag", "--list", "v*", "--sort=-version:refname").split()
+    if tags:
+        return tags[0]
+    came = _told("log", "-1", "--diff-filter=A", "--format=%H", "--", STEPS).strip()
+    return _told("rev-parse", "--verify", "--quiet", "--short", f"{came}^").strip() or None if came else None
 
 
 def faults(old: str | None) -> tuple[Fault, ...]:
-    """`old`: the commit that is upgraded from; None: this very code."""
+    """`old`: the commit that is upgraded from; None: this very code, since no other is to be had."""
     cut_off = partial(host_cut_off, CUT_OFF_S)
     rolling = partial(upgraded, old, STEADY_S)
     return (
         Fault("host-cut-off", f"one of two hosts cut off for {CUT_OFF_S:g} s, and returned", cut_off, two_hosts),
-        Fault("rolling-upgrade", "two hosts upgraded, old and new side by side", rolling, two_hosts),
+        Fault(
+            "rolling-upgrade", f"two hosts upgraded from {_named(old)}, old and new side by side", rolling, two_hosts
+        ),
     )
+
+
+def _named(old: str | None) -> str:
+    return f"`{old}`" if old else "the same code (no other is to be had)"
 
 
 def _is_at_work(house: TwoHosts, host: Host, since: int) -> bool:
@@ -137,6 +169,13 @@ def _checked_out(commit: str) -> Iterator[Path]:
     with TemporaryDirectory() as directory, tarfile.open(fileobj=io.BytesIO(_git("archive", commit))) as files:
         files.extractall(directory, filter="data")
         yield Path(directory)
+
+
+def _told(*words: str) -> str:
+    """What git says; nothing if it cannot."""
+    with suppress(OSError, subprocess.CalledProcessError):
+        return _git(*words).decode()
+    return ""
 
 
 def _git(*words: str) -> bytes:

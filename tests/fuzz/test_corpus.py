@@ -16,7 +16,7 @@ from words import WORDS
 from freshness.concerns import Concern
 from freshness.ledger.batches import receive
 from freshness.rules import Rules
-from hydrators import Landing, Parent, hydrating, land, land_loan_fields
+from hydrators import Landing, Parent, land, land_loan_fields
 from hydrators.errors import MissingBorrower
 from mlm_client.errors import MlmError
 from mlm_client.loxml import Answer, read_answer
@@ -55,7 +55,6 @@ def test_what_the_kept_answers_become_lands_in_postgresql(engine: Engine) -> Non
         landings = {landing.concern: landing for landing in landings_of(answer)}
         loan_fields = landings.pop(Concern.LOAN_FIELDS, None)
         with engine.begin() as conn:
-            hydrating(conn)
             parent = _parent(conn, f"R{number}", loan_fields)
             for concern, landing in landings.items():
                 with suppress(MissingBorrower):

@@ -8,7 +8,7 @@ from sqlalchemy import Engine
 
 from freshness.concerns import Concern
 from freshness.field_keys import FieldKeys
-from hydrators import HYDRATORS, Landing, Parent, hydrating, land, land_loan_fields, load_names
+from hydrators import HYDRATORS, Landing, Parent, land, land_loan_fields, load_names
 from mlm_client.loxml import Answer, Applicant, Named
 
 KEYS = FieldKeys((bytes(range(32)),))
@@ -123,12 +123,10 @@ class House:
     def loan(self, ref: str = "R000001", kind: Any = "loan") -> Parent:
         """A loan or lead that has just become known."""
         with self.engine.begin() as conn:
-            hydrating(conn)
             return land_loan_fields(conn, kind, ref, AFile().landing(Concern.LOAN_FIELDS))[0]
 
     def land(self, parent: Parent, landing: Landing) -> int:
         with self.engine.begin() as conn:
-            hydrating(conn)
             return land(conn, parent, landing)
 
     def land_all(self, parent: Parent, file: AFile) -> dict[Concern, int]:

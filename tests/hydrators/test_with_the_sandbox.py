@@ -9,7 +9,7 @@ import pytest
 from a_file import CHILDREN, KEYS, NAMES, House
 
 from freshness.concerns import Concern
-from hydrators import HYDRATORS, Parent, hydrating, land, land_loan_fields, question_of, stamp_in
+from hydrators import HYDRATORS, Parent, land, land_loan_fields, question_of, stamp_in
 from mlm_client.loxml import Answer, read_answer
 from mlm_client.sandbox.files import Content, Version
 from mlm_client.sandbox.knobs import Knobs
@@ -35,7 +35,6 @@ def _read(content: Content, concern: Concern, knobs: Knobs) -> Answer:
 
 def _land(house: House, content: Content, knobs: Knobs) -> tuple[Parent, dict[Concern, int]]:
     with house.engine.begin() as conn:
-        hydrating(conn)
         loan = HYDRATORS[Concern.LOAN_FIELDS].rows(_read(content, Concern.LOAN_FIELDS, knobs), NAMES, KEYS)
         parent, changed = land_loan_fields(conn, "lead" if content.is_lead else "loan", content.ref, loan)
         landed = {Concern.LOAN_FIELDS: changed}

@@ -5,8 +5,11 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import httpx
 import psycopg
@@ -16,6 +19,7 @@ from collector import Collector
 from whole_house import WEBHOOK_TOKEN, WholeHouse, until, whole_house
 
 from console.binaries import postgresql
+from console.laptop import answers
 from freshness.ledger.rotation import sealed_tables
 from mlm_client.sandbox.editing import edit
 
@@ -114,8 +118,8 @@ def _rows_that_postgresql_refuses(house: WholeHouse) -> None:
     house.rests(REF)
 
 
-def _send(house: WholeHouse, path: str, token: str, body: bytes) -> int:
-    url = f"{house.url}/api/v1/{path}/webhook"
+def _send(house: WholeHouse, path: str, token: str, body: bytes, at: str = "") -> int:
+    url = f"{at or house.url}/api/v1/{path}/webhook"
     return httpx.post(url, content=body, headers={"Authorization": f"Bearer {token}"}, timeout=30).status_code
 
 
@@ -149,6 +153,54 @@ def test_no_log_holds_anything_of_a_person(day: WholeHouse):
     logged = "\n".join(each.log.read_text(encoding="utf-8") for each in day.processes)
     assert "slice.failed" in logged
     assert found(logged, SENSITIVE, PERSONAL) == []
+
+
+def test_postgresqls_own_log_holds_nothing_of_a_person_set_up_as_the_security_page_has_it(day: WholeHouse):
+    """It knows of rows that it refused; that it quotes none of them is `log_error_verbosity`."""
+    logged = server_log(day)
+    assert day.rows("SHOW log_error_verbosity")[0].log_error_verbosity == "terse"
+    assert 'violates check constraint "strict"' in logged
+    assert found(logged, SENSITIVE, PERSONAL) == []
+
+
+def server_log(house: WholeHouse) -> str:
+    """The log of the server that the tests brought along (`console.embedded`)."""
+    data = house.rows("SHOW data_directory")[0].data_directory
+    log = Path(data).with_name("log")
+    if not log.exists():
+        pytest.skip("PostgreSQL is none that the tests brought along, and its log is elsewhere")
+    return log.read_text(encoding="utf-8", errors="replace")
+
+
+def test_what_waits_in_the_spool_holds_nothing_of_a_person(day: WholeHouse, tmp_path: Path):
+    with away_from_postgresql(day, tmp_path) as url:
+        application = json.dumps(APPLICATION).encode()
+        entry = {"eventType": "Modified", "referenceNumber": REF, "values": PEOPLE}
+        assert _send(day, "senders/maxwell", "from-maxwell", application, url) == 202
+        assert _send(day, "loans/mlm", WEBHOOK_TOKEN, json.dumps([entry]).encode(), url) == 202
+    waits = [path.read_bytes().decode("latin-1") for path in tmp_path.rglob("*") if path.is_file()]
+    assert REF in "".join(waits)
+    assert len([each for each in waits if each]) >= 2
+    assert found("\n".join(waits), SENSITIVE, PERSONAL) == []
+
+
+@contextmanager
+def away_from_postgresql(house: WholeHouse, spool: Path) -> Iterator[str]:
+    """The URL of another receiver, which has a spool and no PostgreSQL, while the block runs."""
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+    nowhere = sa.make_url(house.environment["DATABASE_URL"]).set(port=9).render_as_string(hide_password=False)
+    before = house.environment
+    house.environment = before | {"DATABASE_URL": nowhere, "SPOOL_DIR": str(spool), "PORT": str(port)}
+    receiver = house.start("receiver")
+    house.environment = before
+    try:
+        until(lambda: answers(f"http://127.0.0.1:{port}/healthz"), "the receiver answers")
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        receiver.send(signal.SIGTERM)
+        receiver.ended()
 
 
 def test_no_trace_holds_anything_of_a_person(day: WholeHouse, collector: Collector):

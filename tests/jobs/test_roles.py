@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import datetime as dt
 import json
 import re
 import signal
+import uuid
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
+import forked
 import httpx
 import psycopg
 import pytest
@@ -19,11 +24,13 @@ from whole_house import PORTAL_TOKEN, ROOT, Process, WholeHouse, until
 
 from console.pages.words import place_of
 from freshness import capture_mark, own_write, seed_mark
+from freshness.field_keys import FieldKeys
 from freshness.ledger import weeks
 from freshness.ledger.files import FileRef
+from freshness.ledger.rotation import sealed_tables
 from freshness.tables import Base
 from freshness.tables.portal import Borrower, Loan
-from migrations.upgrade import downgrade, upgrade
+from migrations.upgrade import upgrade
 from mlm_client.sandbox.server import SandboxServer
 
 ROLES_SQL = (ROOT / "deploy" / "roles.sql").read_text(encoding="utf-8")
@@ -218,7 +225,7 @@ def test_metrics_readiness_and_streams_are_served(house: HouseOfRoles):
     assert house.refusals() == []
 
 
-def test_a_worker_rotates_keys_and_prunes_weeks_that_a_scheduler_makes(house: HouseOfRoles):
+def test_a_worker_prunes_weeks_that_a_scheduler_makes(house: HouseOfRoles):
     house.rows("SELECT mlm_make_receipt_weeks('2020-01-06', 1)")
     house.rows(
         "INSERT INTO mlm_webhook_receipts (received_at, reference_number, outcome, reason, served_at) "
@@ -232,7 +239,57 @@ def test_a_worker_rotates_keys_and_prunes_weeks_that_a_scheduler_makes(house: Ho
         assert weeks.reach(conn).ahead >= 8
     with engine_on(house.as_role("worker")) as engine, engine.begin() as conn:
         assert [weeks.unserved(conn, week) for week in weeks.made(conn)]
-    assert json.loads(house.run_as("worker", "rotate-keys", "--json"))["lost"] == {}
+
+
+OLD, NEW = bytes(range(32)), bytes(range(32, 64))
+NEEDED = """
+SELECT attname, format_type(atttypid, NULL) FROM pg_attribute
+WHERE attrelid = %s::regclass AND attnum > 0 AND attnotnull AND NOT atthasdef AND attidentity = ''
+"""
+CHECKS = "SELECT conrelid::regclass, conname FROM pg_constraint WHERE contype = 'c' AND conrelid = %s::regclass"
+ANY = {"text": "x", "uuid": uuid.UUID(int=1), "date": dt.date(2026, 11, 2), "bigint": 1, "integer": 1, "smallint": 1,
+       "bytea": b"", "timestamp with time zone": dt.datetime(2026, 11, 2, tzinfo=dt.UTC)}  # fmt: skip
+
+
+def fill_every_sealed_column(url: str, keys: FieldKeys) -> None:
+    """A row in each table that has one, whatever it would hang on, and whatever else is asked of it."""
+    with psycopg.connect(url) as conn:
+        conn.execute("SET session_replication_role = replica")
+        for table in sealed_tables():
+            for name, rule in conn.execute(CHECKS, [table.name]):
+                conn.execute(f"ALTER TABLE {name} DROP CONSTRAINT {rule}")
+            row: dict[str, Any] = {name: ANY[kind] for name, kind in conn.execute(NEEDED, [table.name])}
+            row |= {f"{column}_encrypted": keys.seal("9") for column in table.columns}
+            names = list(row)
+            places = ", ".join(["%s"] * len(names))
+            conn.execute(f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({places})", list(row.values()))
+
+
+def sealed_with(as_role: AsRole) -> dict[str, dict[str, int]]:
+    """How many values each key has sealed in each table, as a worker sees it."""
+    told = run_forked(as_role, "rotate-keys", "--dry-run", "--json")
+    found: dict[str, dict[str, int]] = {}
+    for each in map(json.loads, told.splitlines()):
+        found.setdefault(each["table"], {})[each["key"]] = each["values"]
+    return found
+
+
+def run_forked(as_role: AsRole, *arguments: str) -> str:
+    keys = ",".join(base64.urlsafe_b64encode(key).decode() for key in (NEW, OLD))
+    done = forked.run(*arguments, env={"DATABASE_URL": as_role("worker"), "FIELD_KEYS": keys})
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_worker_seals_every_table_anew(admin: psycopg.Connection):
+    with database(admin, "rotated_as_worker") as url:
+        as_role = give_roles(admin, url)
+        fill_every_sealed_column(url, FieldKeys((OLD,)))
+        old, new = FieldKeys((OLD,)).newest, FieldKeys((NEW,)).newest
+        expected = {table.name: len(table.columns) for table in sealed_tables()}
+        assert sealed_with(as_role) == {table: {old: number} for table, number in expected.items()}
+        assert json.loads(run_forked(as_role, "rotate-keys", "--json"))["sealed"] == sum(expected.values())
+        assert sealed_with(as_role) == {table: {new: number} for table, number in expected.items()}
 
 
 def test_a_worker_that_stops_and_starts_leaves_and_comes(house: HouseOfRoles):
@@ -269,7 +326,9 @@ def test_migrations_run_as_their_owner_from_nothing(admin: psycopg.Connection):
         give_roles(admin, url)
         with psycopg.connect(as_role("receiver")) as conn:
             assert conn.execute("SELECT count(*) FROM mlm_webhook_receipts").fetchone() == (0,)
-        downgrade(as_role("migrations"))
+        migrations = {"DATABASE_URL": as_role("migrations")}
+        done = forked.run("migrate", "--to", "base", "--yes", env=migrations)
+        assert done.returncode == 0, done.stderr
 
 
 # What each role is refused.
@@ -286,6 +345,8 @@ NOT_FOR = {
         "DELETE FROM sender_bodies",
         "SELECT * FROM console_sessions",
         "DELETE FROM audit_log",
+        "DELETE FROM tallies",
+        "DELETE FROM maxwell_applications",
         "SELECT mlm_detach_receipt_week('2020-01-06')",
     ),
     "worker": (
@@ -295,6 +356,7 @@ NOT_FOR = {
         "UPDATE maxwell_applications SET email = ''",
         "SELECT email FROM maxwell_applications",
         "DELETE FROM file_freshness",
+        "DELETE FROM tallies",
         "ALTER TABLE loans ADD COLUMN x int",
         "DROP TABLE fees",
     ),
@@ -318,6 +380,9 @@ NOT_FOR = {
         "DELETE FROM mlm_webhook_receipts",
         "DELETE FROM file_freshness",
         "DELETE FROM own_writes",
+        "DELETE FROM console_actions",
+        "UPDATE console_sessions SET name = 'somebody else'",
+        "UPDATE console_attempts SET at = now()",
     ),
     "portal": (
         "UPDATE audit_log SET changed_by = 'nobody'",
@@ -385,6 +450,55 @@ def test_who_may_read_what_is_sensitive_is_as_the_security_page_says(migrated: t
 def test_no_table_is_forgotten_and_none_is_named_that_there_is_not():
     named = set(re.findall(r"[a-z_]+", " ".join(re.findall(r"'([a-z_ ]+)'", ROLES_SQL))))
     assert set(Base.metadata.tables) - named == set()
+
+
+#: Every grant, as `role  what  on what`: what a change of roles.sql comes to is read here.
+GRANTS = Path(__file__).with_name("grants.txt")
+GIVEN = """
+WITH given AS (
+    SELECT a.grantee, a.privilege_type AS what, c.relname::text AS name, NULL AS of
+    FROM pg_class c, aclexplode(c.relacl) a
+    WHERE c.relnamespace = 'public'::regnamespace AND a.grantee <> c.relowner AND NOT c.relispartition
+    UNION ALL
+    SELECT a.grantee, a.privilege_type, c.relname::text, t.attname FROM pg_class c
+    JOIN pg_attribute t ON t.attrelid = c.oid, aclexplode(t.attacl) a
+    WHERE c.relnamespace = 'public'::regnamespace AND a.grantee <> c.relowner AND NOT c.relispartition
+    UNION ALL
+    SELECT a.grantee, a.privilege_type, p.proname || '()', NULL FROM pg_proc p, aclexplode(p.proacl) a
+    WHERE p.pronamespace = 'public'::regnamespace AND a.grantee <> p.proowner
+    UNION ALL
+    SELECT a.grantee, a.privilege_type, 'schema public', NULL FROM pg_namespace n, aclexplode(n.nspacl) a
+    WHERE n.nspname = 'public' AND a.grantee <> n.nspowner
+)
+SELECT coalesce(r.rolname, 'PUBLIC') AS role, string_agg(DISTINCT what, ', ' ORDER BY what) AS what, shown
+FROM (
+    SELECT grantee, what, name || coalesce(' (' || string_agg(of, ', ' ORDER BY of) || ')', '') AS shown FROM given
+    GROUP BY grantee, what, name, of IS NULL
+) each LEFT JOIN pg_roles r ON r.oid = grantee GROUP BY role, shown ORDER BY role, shown COLLATE "C"
+"""
+WEEKS = """
+SELECT DISTINCT c.relacl::text FROM pg_class c
+WHERE c.relname = 'mlm_webhook_receipts' OR c.oid IN (
+    SELECT inhrelid FROM pg_inherits WHERE inhparent = 'mlm_webhook_receipts'::regclass
+)
+"""
+
+
+def test_every_grant_is_one_that_somebody_has_read(migrated: tuple[str, AsRole]):
+    url, _ = migrated
+    with psycopg.connect(url) as conn:
+        given = [f"{role:<14}  {what:<30}  {shown}" for role, what, shown in conn.execute(GIVEN)]
+        assert len(conn.execute(WEEKS).fetchall()) == 1, "each week of receipts as the whole"
+    assert given == GRANTS.read_text(encoding="utf-8").splitlines()
+
+
+def test_nobody_else_makes_anything_in_the_schema_even_where_an_old_server_let_them(admin: psycopg.Connection):
+    """Before PostgreSQL 15 everybody could, and a database that was upgraded from there keeps it so."""
+    with database(admin, "public") as url, psycopg.connect(url, autocommit=True) as conn:
+        conn.execute("GRANT CREATE ON SCHEMA public TO PUBLIC")
+        as_role = give_roles(admin, url)
+        with psycopg.connect(as_role("reader")) as reader, pytest.raises(psycopg.errors.InsufficientPrivilege):
+            reader.execute("CREATE TABLE public.mine (id int)")
 
 
 def test_it_can_be_run_again_at_any_time_and_ends_with_the_same_grants(

@@ -11,6 +11,8 @@ from typing import NamedTuple
 import pytest
 import redis
 from hands import Hands, broker_with
+from sqlalchemy import make_url
+from tls import certificate, in_front_of
 from whole_house import until
 
 from console import binaries
@@ -124,6 +126,66 @@ def test_a_worker_hears_bells_of_the_new_primary(watched: Watched) -> None:
 
     assert hands.next() == ("capture", 7, 70)
     worker.end(5)
+
+
+@pytest.fixture
+def over_tls(watched: Watched, tmp_path: Path) -> Iterator[str]:
+    """The URL of both behind TLS: the Sentinel names the primary's proxy, as it would a primary that speaks it."""
+    own = certificate(tmp_path, "ours")
+    with ExitStack() as stack:
+        primary = stack.enter_context(in_front_of(watched.primary.url, own))
+        names = {b"%d" % watched.primary.port: b"%d" % make_url(primary("")).port}
+        sentinel = stack.enter_context(in_front_of(watched.url.replace("redis+sentinel", "redis"), own, told=names))
+        yield sentinel(f"ssl_ca_certs={own}").replace("rediss", "rediss+sentinel")
+
+
+def test_sentinel_and_primary_are_both_spoken_to_over_tls(over_tls: str) -> None:
+    async def ping() -> bool:
+        client = sentinels_of(over_tls).primary_async()
+        answer = bool(await client.ping())
+        await client.aclose()
+        return answer
+
+    with connect(load({"REDIS_URL": over_tls}).redis_url) as client:
+        assert client.ping()
+    assert asyncio.run(ping())
+
+
+def test_a_sentinel_that_another_certificate_vouches_for_is_not_spoken_to(over_tls: str, tmp_path: Path) -> None:
+    url = over_tls.replace("ours.pem", certificate(tmp_path, "anothers").name)
+
+    with connect(url, patient=False) as client, pytest.raises(redis.ConnectionError):
+        client.ping()
+
+
+def test_what_is_said_of_tls_is_said_to_sentinel_and_primary_alike() -> None:
+    url = "rediss+sentinel://a/s/2?ssl_ca_certs=/etc/a%20b.pem&ssl_cert_reqs=optional&ssl_check_hostname=false"
+
+    client = sentinels_of(load({"REDIS_URL": url}).redis_url).primary()
+
+    said = {"ssl_ca_certs": "/etc/a b.pem", "ssl_cert_reqs": "optional", "ssl_check_hostname": False}
+    asked = client.connection_pool.sentinel_manager.sentinels[0].connection_pool.connection_kwargs
+    for options in (client.connection_pool.connection_kwargs, asked):
+        assert {name: options[name] for name in said} == said
+
+
+@pytest.mark.parametrize(
+    ("query", "fault"),
+    [
+        ("ssl_ca_cert=/etc/ours.pem", "nothing else; it has 'ssl_ca_cert'"),
+        ("db=3", "nothing else; it has 'db'"),
+        ("ssl_cert_reqs=maybe", "ssl_cert_reqs, which must be none, optional or required"),
+        ("ssl_ca_certs=", "ssl_ca_certs, which must be a file"),
+    ],
+)
+def test_what_would_be_left_out_of_account_is_refused(query: str, fault: str) -> None:
+    with pytest.raises(SettingError, match=fault):
+        load({"REDIS_URL": f"rediss+sentinel://a/s?{query}"})
+
+
+def test_a_certificate_without_tls_is_refused() -> None:
+    with pytest.raises(SettingError, match="must begin with rediss\\+sentinel://"):
+        load({"REDIS_URL": "redis+sentinel://a/s?ssl_ca_certs=/etc/ours.pem"})
 
 
 @pytest.mark.parametrize("url", ["redis+sentinel://host", "redis+sentinel://host/", "redis+sentinel://h:x/s"])

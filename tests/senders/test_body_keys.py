@@ -127,3 +127,14 @@ def _waits(engine: sa.Engine) -> bool:
                AND wait_event = 'transactionid')"""
     with engine.begin() as conn:
         return conn.exec_driver_sql(query).scalar_one()
+
+
+def test_a_week_is_not_begun_with_a_key_that_does_not_open_the_week_before(engine: sa.Engine):
+    """A receiver that began without PostgreSQL has not been able to look whether its key is right."""
+    deliver(engine, "mmi", [mmi("1", 1)], LONG_AGO)
+    with engine.begin() as conn, pytest.raises(FieldKeyError, match=f"does not hold key {KEYS.newest}"):
+        BodyKeys(WRONG).this_week(conn)
+    assert len(keys_of_weeks(engine)) == 1
+    both = FieldKeys((bytes(32), *SETTINGS.field_keys))
+    with engine.begin() as conn:
+        assert BodyKeys(both).this_week(conn).week > dt.date(2020, 1, 1)

@@ -91,6 +91,31 @@ WRONG: dict[str, Callable[[str], dict[str, str]]] = {
 }
 
 
+#: Headers are latin-1, so any byte can come where a secret or a digest is to stand.
+ODD = "\xe9\xff"
+NOT_ASCII: dict[str, Callable[[str], dict[str, str]]] = {
+    "hmac": lambda _: {"X-Maxwell-Signature": ODD},
+    "hmac with its algorithm before it": lambda _: {"X-Maxwell-Signature": f"sha256={ODD}"},
+    "basic": lambda _: {"Authorization": f"Basic {ODD}"},
+    "basic whose pair is not ascii": lambda _: basic(ODD),
+    "api key": lambda _: {"X-API-Key": ODD},
+    "bearer": lambda _: {"Authorization": f"Bearer {ODD}"},
+    "access token": lambda _: {"Authorization": f"Bearer {ODD}.{ODD}.{ODD}"},
+    "access token's end": lambda _: {"Authorization": f"Bearer {ODD}.abc.AAAA"},
+    "aws body's digest": lambda url: aws(url, BODY) | {"X-Amz-Content-SHA256": ODD},
+    "aws date": lambda url: aws(url, BODY) | {"X-Amz-Date": ODD},
+    **{
+        f"aws {part}": lambda url, part=part: _with(aws(url, BODY), part)
+        for part in ("Credential=", "SignedHeaders=", "Signature=")
+    },
+}
+
+
+def _with(headers: dict[str, str], part: str) -> dict[str, str]:
+    """These headers with something odd at the beginning of a part of the signature."""
+    return headers | {"Authorization": headers["Authorization"].replace(part, f"{part}{ODD}")}
+
+
 def _stamp(later_s: int) -> str:
     return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(time.time() + later_s))
 
@@ -113,6 +138,44 @@ def test_what_does_not_prove_it_is_refused_and_leaves_nothing_but_that(served: R
     (refused,) = rows(engine, "refused_deliveries")
     assert (refused["path"], refused["status"], refused["keys"]) == (PATH, 401, None)
     assert "password" not in refused["reason"].replace("user and password", "").replace("user or password", "")
+
+
+@pytest.mark.parametrize("kind", NOT_ASCII)
+def test_what_is_not_ascii_is_refused_like_anything_else_and_leaves_its_row(
+    served: Receiver, engine: sa.Engine, kind: str
+):
+    odd = {name: value.encode("latin-1") for name, value in NOT_ASCII[kind](served.url + PATH).items()}
+    assert deliver(served, odd).status_code == 401
+    assert [each["status"] for each in rows(engine, "refused_deliveries")] == [401]
+
+
+@pytest.mark.parametrize("sender", ["mmi", "collateralxp", "showmojo"])
+@pytest.mark.parametrize("query", ["", "?secret=%FF%E9"])
+def test_nor_is_it_an_error_at_another_senders_door(served: Receiver, sender: str, query: str):
+    odd = ODD.encode("latin-1")
+    headers = {"X-MMI-Signature": odd, "Authorization": b"Bearer " + odd}
+    url = f"/api/v1/senders/{sender}/webhook{query}"
+    assert served.post(url, token=None, content=b"{}", headers=headers).status_code == 401
+
+
+@pytest.mark.parametrize("secret", [ODD, "%FF", "\u20ac"])
+def test_nor_for_who_asks_for_a_token(served: Receiver, secret: str):
+    form = {"grant_type": "client_credentials", "client_id": secret, "client_secret": secret}
+    assert httpx.post(served.url + TOKEN_PATH, data=form).status_code == 401
+    assert httpx.post(served.url + TOKEN_PATH, data=form, auth=(secret, secret)).status_code == 401
+    odd = {"Authorization": f"Basic {ODD}".encode("latin-1")}
+    assert httpx.post(served.url + TOKEN_PATH, content=b"\xff=\xe9", headers=odd).status_code == 401
+
+
+def test_an_address_that_guesses_the_clients_secret_is_told_429_and_who_knows_it_gets_a_token(engine: sa.Engine):
+    right = {"grant_type": "client_credentials", "client_id": "maxwell-client", "client_secret": "client-secret"}
+    with receiver(engine, OPEN | {"REFUSALS_A_MINUTE": "3"}) as running:
+
+        def status(**wrong: str) -> int:
+            return httpx.post(running.url + TOKEN_PATH, data=right | wrong).status_code
+
+        assert [status(client_secret=f"guess-{n}") for n in range(4)] == [401, 401, 401, 429]
+        assert [status(), status(grant_type="password")] == [200, 400]
 
 
 @pytest.mark.parametrize("sender", ["mmi", "maxwell"])

@@ -10,6 +10,7 @@ import json
 import pytest
 from databases import FIELD_KEYS
 
+from freshness.field_keys import FieldKeys
 from freshness.settings import load
 from receiver.senders import SENDERS
 from receiver.senders.proofs import Knock
@@ -96,7 +97,7 @@ def test_a_tokens_lifetime_is_as_it_is_set(more: dict[str, str], lifetime_s: int
 def test_mmis_zone_is_as_it_is_set(zone: dict[str, str], hour: str):
     said = json.dumps({"type": "Lender", "nmls": 1, "timestamp": "2026-01-02 10:00:00"}).encode()
 
-    (sent,) = declared("mmi", MMI | zone).entries(said, NOW)
+    (sent,) = declared("mmi", MMI | zone).entries(said, NOW, FieldKeys(load({"FIELD_KEYS": FIELD_KEYS}).field_keys))
 
     assert sent.key == f"2026-01-02T{hour}:00.000000+00:00"
 

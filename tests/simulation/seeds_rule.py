@@ -15,7 +15,7 @@ from unittest.mock import patch
 from freshness import confirming, guard, settling
 from freshness.confirming import Confirmation
 from freshness.guard import Decision, Outcome
-from freshness.ledger import batches, own_writes
+from freshness.ledger import batches, commits, own_writes
 from freshness.settling import Settlement
 
 _ours = batches._decide
@@ -38,7 +38,7 @@ def in_force() -> Iterator[None]:
             (batches, "_decide", _decide),
             (settling, "settle", lambda *terms, **more: Settlement(serves=True)),
             (confirming, "confirm", lambda *terms, **more: Confirmation()),
-            (own_writes, "exited_since", lambda *terms: False),
+            (commits, "_WRITE", commits._WRITE.replace(own_writes.EXITED_SINCE, "false")),
         ):
             stack.enter_context(patch.object(module, name, rule))
         yield

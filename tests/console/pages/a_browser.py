@@ -21,6 +21,15 @@ REQUIRED = "MLM_TEST_BROWSER"
 #: Where `.ci/browser` puts it on a machine that gets none from Debian.
 INSTALLED = Path(__file__).parents[3] / ".freshness" / "browser" / "bin"
 
+_CUT_OFF = """
+const wide = [...document.querySelectorAll('.scroll')].filter(e => e.scrollWidth > e.clientWidth);
+const beyond = [...document.querySelectorAll('.chart text')].filter(e => {
+    const at = e.getBoundingClientRect(), box = e.closest('svg').getBoundingClientRect();
+    return at.left < box.left - 0.5 || at.right > box.right + 0.5;
+});
+return [...wide.map(e => e.ariaLabel), ...beyond.map(e => e.textContent)];
+"""
+
 
 class Browser:
     """One window."""
@@ -79,7 +88,6 @@ class Browser:
 
     def breaks_of_accessibility(self) -> list[str]:
         """What axe finds wrong on this page, each with the elements it is about."""
-        self.driver.execute_cdp_cmd("Page.setBypassCSP", {"enabled": True})
         self.driver.execute_script(AXE.read_text("utf-8"))
         found = self.driver.execute_async_script("const done = arguments[0]; axe.run().then(r => done(r.violations));")
         return [f"{each['id']}: {[node['target'] for node in each['nodes']][:3]}" for each in found]
@@ -89,9 +97,10 @@ class Browser:
         return int(self.driver.execute_script("return document.documentElement.scrollWidth - innerWidth"))
 
     def cut_off(self) -> list[str]:
-        """The tables that are wider than their place, so that columns of them are out of sight."""
-        wide = "[...document.querySelectorAll('.scroll')].filter(e => e.scrollWidth > e.clientWidth)"
-        return list(self.driver.execute_script(f"return {wide}.map(e => e.ariaLabel)"))
+        """The tables that are wider than their place, so that columns of them are out of sight; and what is written in
+        pictures beyond their edge."""
+        found: list[str] = self.driver.execute_script(_CUT_OFF)
+        return found
 
     def complaints(self) -> list[str]:
         """What the browser has logged as errors since it was asked last."""

@@ -23,6 +23,13 @@ INSERT INTO file_concerns (file_id, concern, served, landed, held)
 SELECT id, unnest(%(concerns)s::text[]), ordered - 1, ordered - 1, mark FROM file_freshness WHERE ref = %(ref)s
 """
 
+_RUNS = """
+INSERT INTO slice_runs (file_id, concern, order_number, started_at, finished_at, outcome, error)
+SELECT id, %(concern)s, ordered, mlm_now() - make_interval(secs => %(ago)s + 1),
+       mlm_now() - make_interval(secs => %(ago)s), %(outcome)s, CASE WHEN %(outcome)s = 'failed' THEN 'Outage' END
+FROM file_freshness, generate_series(1, %(count)s) WHERE ref = %(ref)s
+"""
+
 
 def stale(engine: sa.Engine, *refs: str) -> None:
     """Loans that the portal has made, and that MLM has changed since."""
@@ -47,3 +54,10 @@ def trickle(engine: sa.Engine, ref: str, count: int) -> None:
     for number in range(count):
         stamp = begin + dt.timedelta(seconds=number)
         receive(engine, entry(ref, stamp.isoformat()))
+
+
+def runs(engine: sa.Engine, ref: str, outcome: str, count: int, concern: str = "fees", ago_s: float = 100) -> None:
+    """Runs of one slice that ended so, so long ago."""
+    asked = {"ref": ref, "outcome": outcome, "count": count, "concern": concern, "ago": ago_s}
+    with engine.begin() as conn:
+        conn.exec_driver_sql(_RUNS, asked)

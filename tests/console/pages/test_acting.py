@@ -63,7 +63,7 @@ def test_a_form_without_our_token_does_nothing(web: Console, actions: list[str],
 
 def test_whoever_is_not_signed_in_does_nothing(web: Console, actions: list[str]) -> None:
     before = orders(web)
-    assert [web.nobody().post(path).status_code for path in actions] == [401] * len(actions)
+    assert [web.nobody().post(path).status_code for path in actions] == [303] * len(actions)
     assert orders(web) == before
 
 
@@ -155,6 +155,16 @@ def test_who_did_what_shows_every_action(web: Console, operator: Person) -> None
     assert OPERATOR in said
     assert "refresh" in said
     assert "R000001" in said
+
+
+def test_an_action_that_broke_off_says_so_in_a_word_on_a_narrow_screen_too(web: Console, reader: Person) -> None:
+    web.rows(
+        "INSERT INTO console_actions (who, what, on_what, wanted, reached, moved_at) "
+        "VALUES ('olaf', 'redrive', 'all', 9, 3, now() - interval '2 min') RETURNING 1"
+    )
+    said = reader.page("/actions").split("<tbody>")[1]
+    assert re.findall(r'<span class="badge bad">([^<]*)</span>', said) == ["broken off"] * 2
+    assert re.findall(r'<span class="narrow[^"]*">([^<]*)', said)[0] == "3 of 9; "
 
 
 def held(web: Console) -> None:

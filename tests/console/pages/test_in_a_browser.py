@@ -52,6 +52,9 @@ PAGES = {
     "search": "/console/search?q=R0000",
 }
 
+#: What is as wide as it must be, on a phone too.
+SCROLLED = ("Time line",)
+
 #: Other senders prove themselves by these.
 SENDERS = {
     "MMI_SECRET": "from-mmi",
@@ -60,20 +63,46 @@ SENDERS = {
     "SHOWMOJO_TOKEN": "from-showmojo",
 }
 
-_DEAD = """
-WITH f AS (
-    UPDATE file_freshness SET ordered = ordered + 1 WHERE ref = ANY(%(refs)s) RETURNING id, ordered, ref
-), o AS (
-    INSERT INTO refresh_orders (file_id, number, placed_at, due_at, cause)
-    SELECT id, ordered, mlm_now() - interval '47 min', mlm_now() - interval '47 min', 'webhook, newer' FROM f
-), others AS (
-    UPDATE file_concerns c SET served = f.ordered, landed = f.ordered FROM f
-    WHERE c.file_id = f.id AND c.concern <> 'assets'
+#: Whatever happened to these files so far was hours ago; then they were ordered, and of one slice all reads failed.
+_DEAD = (
+    """UPDATE slice_runs SET started_at = started_at - interval '3 h', asked_at = asked_at - interval '3 h',
+           finished_at = finished_at - interval '3 h', stamp = stamp - interval '3 h'
+       WHERE file_id IN (SELECT id FROM file_freshness WHERE ref = ANY(%(refs)s))""",
+    """UPDATE refresh_orders SET placed_at = placed_at - interval '3 h', due_at = due_at - interval '3 h'
+       WHERE file_id IN (SELECT id FROM file_freshness WHERE ref = ANY(%(refs)s))""",
+    """UPDATE mlm_webhook_receipts SET received_at = received_at - interval '3 h',
+           served_at = served_at - interval '3 h', data_updated_at = data_updated_at - interval '3 h',
+           last_modified_at = last_modified_at - interval '3 h', mark_before = mark_before - interval '3 h'
+       WHERE file_id IN (SELECT id FROM file_freshness WHERE ref = ANY(%(refs)s))""",
+    """UPDATE file_concerns SET held = held - interval '3 h'
+       WHERE file_id IN (SELECT id FROM file_freshness WHERE ref = ANY(%(refs)s))""",
+    """WITH f AS (
+           UPDATE file_freshness SET ordered = ordered + 1, mark = mark - interval '3 h',
+               wanted = wanted - interval '3 h', captured = captured - interval '3 h', racy_stamp = NULL,
+               confirm_at = NULL, unconfirmed_since = NULL
+           WHERE ref = ANY(%(refs)s) RETURNING id, ordered, ref
+       ), o AS (
+           INSERT INTO refresh_orders (file_id, number, placed_at, due_at, cause)
+           SELECT id, ordered, mlm_now() - interval '47 min', mlm_now() - interval '47 min', 'refresh' FROM f
+       ), others AS (
+           UPDATE file_concerns c SET served = f.ordered, landed = f.ordered, landed_at = mlm_now() - interval '2815 s'
+           FROM f WHERE c.file_id = f.id AND c.concern <> 'assets' RETURNING c.file_id, c.concern, f.ordered
+       ), landed AS (
+           INSERT INTO slice_runs (file_id, concern, order_number, started_at, asked_at, finished_at, outcome)
+           SELECT file_id, concern, ordered, mlm_now() - interval '2818 s', mlm_now() - interval '2817 s',
+                  mlm_now() - interval '2815 s', 'landed' FROM others
+       ), failed AS (
+           INSERT INTO slice_runs (file_id, concern, order_number, started_at, asked_at, finished_at, outcome, error)
+           SELECT id, 'assets', ordered, t.at - interval '2 s', t.at - interval '1 s', t.at,
+                  CASE number WHEN 8 THEN 'given up' ELSE 'failed' END, replace(%(error)s, '{ref}', ref)
+           FROM f, LATERAL (SELECT number, mlm_now() - interval '2812 s' + number * interval '8 s' AS at
+                            FROM generate_series(1, 8) number) t
+       )
+       UPDATE file_concerns c SET attempts = 8, tried_order = f.ordered, landed_at = landed_at - interval '3 h',
+           first_error_at = mlm_now() - interval '2804 s', last_error_at = mlm_now() - interval '2748 s',
+           last_error = replace(%(error)s, '{ref}', f.ref)
+       FROM f WHERE c.file_id = f.id AND c.concern = 'assets'""",
 )
-UPDATE file_concerns c SET attempts = 8, tried_order = f.ordered, first_error_at = mlm_now() - interval '45 min',
-    last_error_at = mlm_now() - interval '12 min', last_error = replace(%(error)s, '{ref}', f.ref)
-FROM f WHERE c.file_id = f.id AND c.concern = 'assets'
-"""
 
 
 @dataclass
@@ -136,7 +165,9 @@ def house() -> Iterator[House]:
         all_served = "SELECT 1 FROM file_freshness HAVING count(*) = 25 AND bool_and(served >= ordered)"
         changed = "SELECT 1 FROM mlm_webhook_receipts WHERE sender = 'mlm' AND rows_changed > 0 HAVING count(*) >= 20"
         until(lambda: house.rows(changed) and house.rows(all_served), within_s=180)
-        house.rows(_DEAD, refs=list(GROUPED), error=ERROR)
+        with psycopg.connect(house.database_url) as connection:
+            for statement in _DEAD:
+                connection.execute(statement, {"refs": list(GROUPED), "error": ERROR})
         yield house
 
 
@@ -145,6 +176,7 @@ def window(house: House) -> Iterator[Browser]:
     with browser(house.url) as window:
         window.show(1440)
         window.sign_in("admin", house.password)
+        _acted(house)
         window.open("/console/receipts?changed=yes")
         PAGES["webhook"] = str(window.find("tbody a").get_attribute("href")).removeprefix(house.url)
         window.open("/console/receipts?sender=mmi")
@@ -161,7 +193,7 @@ def test_each_page_is_accessible_and_fits(window: Browser, name: str, width: int
     window.open(PAGES[name])
     assert window.breaks_of_accessibility() == []
     assert window.overflows() <= 0
-    assert width < 1440 or window.cut_off() == []
+    assert [each for each in window.cut_off() if width == 1440 or each not in SCROLLED] == []
     assert window.complaints() == []
     _picture(window, name, width, dark)
 
@@ -269,6 +301,21 @@ def test_each_word_of_the_filters_comes_into_the_address_and_stays_there(window:
     assert window.find("input[name=unserved]").is_selected()
     rows = window.all("tbody tr")
     assert {row.find_element("css selector", "td:nth-child(2)").text for row in rows} == set(GROUPED) or not rows
+
+
+def test_refused_deliveries_are_found_by_status_and_route(window: Browser) -> None:
+    window.open("/console/receipts")
+    window.button("Refused deliveries").click()
+    window.until(lambda: window.path == "/console/refused")
+    window.find("input[name=status]").send_keys("401")
+    window.find("input[name=path]").send_keys("mlm")
+    window.driver.execute_script("document.querySelector('input[name=since]').value = '2020-01-01T00:00:00'")
+    window.button("Filter").click()
+    window.until(lambda: "status=401" in window.path)
+    assert window.find("input[name=since]").get_attribute("value").startswith("2020-01-01T00:00")
+    (row,) = window.all("tbody tr")
+    assert "a bearer token is needed" in row.text
+    assert window.complaints() == []
 
 
 def test_the_states_of_files_are_a_step_apart(window: Browser) -> None:
@@ -385,6 +432,15 @@ def test_a_newcomer_finds_the_dead_slice_and_redrives_it(window: Browser, house:
     assert window.find("main h1 .badge").text == "fresh"
     window.open("/console/actions")
     assert f"file: {DEAD}" in window.text()
+
+
+def _acted(house: House) -> None:
+    """Somebody has done something before."""
+    with httpx.Client(base_url=house.url, trust_env=False, timeout=30) as web:
+        person = Person(web)
+        assert person.sign_in("admin", house.password).status_code == 303
+        assert person.post("/refresh/R000009").status_code == 303
+        assert person.post("/receipts/export", outcome="dispatched", span="24h").status_code == 200
 
 
 def _planted(house: House) -> set[str]:

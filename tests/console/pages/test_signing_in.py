@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+
+import httpx
 import sqlalchemy as sa
 from a_console import OPERATOR, PASSWORD, READER, TOKEN, USERS, Console, Person, console
 
@@ -50,12 +53,49 @@ def test_who_signs_in_comes_to_the_page_that_was_asked_for(web: Console) -> None
     assert nobody.get("/receipts").status_code == 200
 
 
+def test_a_form_sent_after_the_session_has_ended_leads_to_the_door_and_back_to_its_page(web: Console) -> None:
+    page = f"{web.url}/console/receipts/replay?search=R000001&span=24h"
+    answer = web.nobody().web.post("/console/receipts/replay", headers={"Referer": page})
+    assert answer.status_code == 303
+    door = httpx.URL(answer.headers["location"])
+    assert (door.path, door.params["next"]) == (
+        "/console/sign-in",
+        "/console/receipts/replay?search=R000001&span=24h",
+    )
+
+
+def test_a_part_of_a_page_sends_its_whole_page_to_the_door_and_back(web: Console) -> None:
+    page = f"{web.url}/console/files/R000001?x=1"
+    for method, path in (("GET", "/console/files/R000001"), ("POST", "/console/receipts/1.1/replay")):
+        headers = {"HX-Request": "true", "HX-Current-URL": page}
+        answer = web.nobody().web.request(method, path, headers=headers)
+        assert answer.status_code == 401
+        assert httpx.URL(answer.headers["hx-redirect"]).params["next"] == "/console/files/R000001?x=1"
+
+
+def test_a_way_back_that_is_none_of_ours_is_left_out(web: Console) -> None:
+    for way in ("https://elsewhere.example/", "http://[", ""):
+        answer = web.nobody().web.post("/console/refresh/R000001", headers={"Referer": way})
+        assert answer.headers["location"] == "/console/sign-in"
+
+
+def test_a_wrong_password_does_not_lose_the_way_back(web: Console) -> None:
+    nobody = web.nobody()
+    way = "/console/receipts?outcome=held"
+    door = nobody.web.get("/console/sign-in", params={"next": way})
+    for password in ("wrong", PASSWORD):
+        fields = dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', door.text))
+        door = nobody.web.post("/console/sign-in", data={**fields, "name": READER, "password": password})
+    assert (door.status_code, door.headers["location"]) == (303, way)
+
+
 def test_the_door_leads_to_no_other_site(web: Console) -> None:
     for way in (
         "https://elsewhere.example/console/",
         "//elsewhere.example/console/",
         "/\\elsewhere.example",
         "javascript:1",
+        "http://[",
     ):
         nobody = web.nobody()
         token = TOKEN.findall(nobody.web.get("/console/sign-in").text)[0]
@@ -90,6 +130,12 @@ def test_who_signs_out_is_out_for_good(web: Console, reader: Person) -> None:
     stolen = web.nobody()
     stolen.web.cookies.update(kept)
     assert stolen.get("/").status_code == 303
+
+
+def test_signing_in_and_out_leave_a_row(web: Console, reader: Person) -> None:
+    reader.post("/sign-out")
+    rows = web.rows("SELECT who, what, result FROM console_actions ORDER BY id")
+    assert rows == [(READER, "sign in", "signed in"), (READER, "sign out", "signed out")]
 
 
 def test_a_session_ends_with_the_password_it_began_with(

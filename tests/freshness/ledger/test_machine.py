@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 from freshness import confirming, guard, settling
 from freshness.confirming import Confirmation
 from freshness.guard import Decision, FileNumbers, Outcome
-from freshness.ledger import own_writes
+from freshness.ledger import commits, own_writes
 from freshness.settling import Settlement
 
 UNHURRIED = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
@@ -115,7 +115,7 @@ def test_the_seeds_rule_in_our_place_loses_a_change_for_good(
     monkeypatch.setattr(settling, "settle", lambda *terms, **more: Settlement(serves=True))
     # Of what stands behind these two the seed has nothing either: no confirmation, no word of own writes.
     monkeypatch.setattr(confirming, "confirm", lambda *terms, **more: Confirmation())
-    monkeypatch.setattr(own_writes, "exited_since", lambda *terms: False)
+    monkeypatch.setattr(commits, "_WRITE", commits._WRITE.replace(own_writes.EXITED_SINCE, "false"))
     story(world)
     while world.startable():
         world.run_slices(behind=False)

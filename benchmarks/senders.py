@@ -159,8 +159,8 @@ def _mmi(subject: int, turn: int) -> dict[str, Any]:
 
 def _maxwell(subject: int, turn: int) -> dict[str, Any]:
     return {
-        "event": "application.created", "loanFileId": f"lf-{subject}", "borrowerEmail": f"b{subject}@example.com",
-        "loanNumber": f"2026{subject:06d}",
+        "event": "application.updated" if turn else "application.created", "loanFileId": f"lf-{subject}",
+        "borrowerEmail": f"b{subject}@example.com", "loanNumber": f"2026{subject:06d}",
         "application": {"firstName": "Ann", "lastName": "Smith", "loanAmount": 300_000 + turn, "purpose": "Purchase"},
     }  # fmt: skip
 

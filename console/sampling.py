@@ -92,6 +92,15 @@ def send(engine: Engine, settings: Settings, url: str, wanted: Sequence[Sample])
             }
 
 
+def configured(settings: Settings) -> dict[str, bool]:
+    """Whether each sender has a secret, by its name: one without has no route."""
+    return {
+        "mmi": bool(settings.mmi_secret),
+        "collateralxp": bool(settings.collateralxp_url_secret or settings.collateralxp_token),
+        "showmojo": bool(settings.showmojo_token),
+    }
+
+
 def _path(settings: Settings, sample: Sample) -> str:
     path = f"/api/v1/senders/{sample.sender}/webhook"
     if sample.sender == "collateralxp" and settings.collateralxp_url_secret:
@@ -100,7 +109,7 @@ def _path(settings: Settings, sample: Sample) -> str:
 
 
 def _proof(settings: Settings, sample: Sample) -> dict[str, str]:
-    """The headers that prove it, by what is configured; none where nothing is: then the answer is 404."""
+    """The headers that prove it, by what is configured."""
     headers = {"Content-Type": "application/json"}
     tokens = {"collateralxp": settings.collateralxp_token, "showmojo": settings.showmojo_token}.get(sample.sender)
     if tokens:

@@ -39,6 +39,7 @@ INSERT INTO wanted VALUES
  'file_freshness file_concerns own_writes mlm_webhook_receipts refused_deliveries sender_subjects'),
 ('mlm_receiver', 'SELECT, INSERT', 'refresh_orders file_events sender_bodies body_keys'),
 ('mlm_receiver', 'SELECT, INSERT, DELETE', 'event_tickets'),
+('mlm_receiver', 'SELECT, INSERT, UPDATE, DELETE', 'spent_signatures'),
 ('mlm_receiver', 'SELECT, INSERT, UPDATE', 'tallies'),
 ('mlm_receiver', 'SELECT, UPDATE', 'event_counter stamp_calibration'),
 ('mlm_receiver', 'SELECT', 'workers measures slice_runs backstop_runs missed_changes'),

@@ -10,6 +10,7 @@
         ├── UnreadableStamp a stamp handed to us by portal code names no instant
         ├── UnknownSubject  no sender has spoken of that subject
         ├── NotWhole        part of a subject's history was dropped
+        ├── Replayed        a signature has proved a delivery before
         └── FieldKeyError   a field key cannot be used, or none decrypts the value
             └── KeyNotHeld  what was sealed last was sealed with a key that FIELD_KEYS does not hold
 
@@ -81,6 +82,13 @@ class NotWhole(GiveUp):
 
     def __init__(self, subject: str, missing: int, entries: int) -> None:
         super().__init__(f"the history of {subject} is not whole: {missing} of {entries} entries were dropped")
+
+
+class Replayed(GiveUp):
+    """A signature has proved a delivery before, and proves no other one."""
+
+    def __init__(self) -> None:
+        super().__init__("a signature that was used before came")
 
 
 class FieldKeyError(GiveUp):

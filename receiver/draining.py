@@ -6,6 +6,8 @@ commit. What fails is told from what waits:
 
 - The database refuses what a batch says, or the ledger fails on it: alone, that batch is set aside; kept and logged,
   but no longer in the way of all others.
+- What is proved by a signature that has proved another delivery is dropped and logged: it was decided before, or is
+  a replay that nobody could know for one while PostgreSQL was away.
 - Everything else (PostgreSQL away, a lock that took too long, a table not migrated yet, a disk that fails) waits:
   nothing is passed by, and it is tried again after 0.1 s, doubling to 2 s.
 
@@ -25,8 +27,10 @@ import structlog
 from sqlalchemy import Connection
 from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
+from freshness.errors import Replayed
 from freshness.ledger.batches import Entry, receive
-from freshness.ledger.sendings import Received
+from freshness.ledger.sendings import Delivery, Received
+from freshness.ledger.spent import Once
 from jobs.tracing import names_of
 
 from .desk import Desk, in_thread
@@ -140,7 +144,10 @@ class Drain:
         except Exception as error:
             if not _is_the_batchs_own(error):
                 raise
-            if len(batches) == 1:
+            if len(batches) == 1 and isinstance(error, Replayed):
+                log.warning("spool.replayed", file=batches[0].path.name)
+                self._spool.remove([batches[0].path])
+            elif len(batches) == 1:
                 self._spool.set_aside(batches[0].path, f"it cannot be decided ({type(error).__name__})")
             else:
                 for batch in batches:
@@ -163,8 +170,12 @@ class Drain:
     def _receive(self, conn: Connection, bodies: Sequence[SealedBody]) -> Received:
         if self._reception is None:
             raise NoReception
-        reopened = [self._reception.reopened(each.sender, each.sealed, each.received_at) for each in bodies]
-        return self._reception.receive(conn, reopened)
+        return self._reception.receive(conn, [self._reopened(self._reception, each) for each in bodies])
+
+    @staticmethod
+    def _reopened(reception: Reception, body: SealedBody) -> Delivery:
+        once = Once(*body.once) if body.once else None
+        return reception.reopened(body.sender, body.sealed, body.received_at, once)
 
 
 def _is_the_batchs_own(error: Exception) -> bool:

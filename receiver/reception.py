@@ -16,6 +16,7 @@ from freshness.ledger import rebuilds, sendings
 from freshness.ledger.body_keys import BodyKeys
 from freshness.ledger.rebuilds import Rebuilt
 from freshness.ledger.sendings import Applied, Delivery, Landed, Received
+from freshness.ledger.spent import Once
 from freshness.sending import Sent
 from freshness.settings import Settings
 
@@ -41,30 +42,34 @@ class Reception:
         self._keys = keys
         self._body_keys = BodyKeys(keys)
 
-    def opened(self, name: str, body: bytes, at: dt.datetime) -> Delivery:
-        """A body of this sender's as a delivery, received then.
+    def opened(self, name: str, body: bytes, at: dt.datetime, once: Once | None = None) -> Delivery:
+        """A body of this sender's as a delivery, received then; `once` has proved it, and proves nothing else.
 
         Raises:
             BodyFault: it cannot be one.
         """
         entries = self._senders[name].entries(body, at, self._keys)
-        return Delivery(name, body.decode(), entries, at)
+        return Delivery(name, body.decode(), entries, at, once)
 
     def sealed(self, delivery: Delivery) -> bytes:
         """A delivery's body for the spool, where no week's key can be had."""
         return self._keys.seal(delivery.body)
 
-    def reopened(self, name: str, sealed: bytes, at: dt.datetime) -> Delivery:
+    def reopened(self, name: str, sealed: bytes, at: dt.datetime, once: Once | None = None) -> Delivery:
         """A delivery that was sealed for the spool.
 
         Raises:
             FieldKeyError: none of our keys opens it.
         """
         body = self._keys.open(sealed)
-        return Delivery(name, body, self._entries(name, body, at), at)
+        return Delivery(name, body, self._entries(name, body, at), at, once)
 
     def receive(self, conn: Connection, deliveries: Sequence[Delivery]) -> Received:
-        """Decide these deliveries and land what they say, in the caller's transaction."""
+        """Decide these deliveries and land what they say, in the caller's transaction.
+
+        Raises:
+            Replayed: what proves one of them has proved another before.
+        """
         return sendings.receive(conn, deliveries, self._hydrate, self._entries, self._body_keys)
 
     def rebuild(self, conn: Connection, subject_id: int, replay_of: int | None = None) -> Rebuilt:

@@ -1,7 +1,8 @@
 """The other senders' routes: a delivery is proved, decoded, decided and committed before it is answered.
 
 The order is MLM's (the contract, "HTTP"): 404 not configured, 401 not proved, 413 too large, 400 not JSON, 422 of no
-known form; only that a proof which looks at the body comes after its size. What was refused leaves a row without
+known form; only that a proof which looks at the body comes after its size, and that of one which proves once only the
+second use is found out as it is decided. What was refused leaves a row without
 anything the body said. Nothing of ours answers an event with an event.
 """
 
@@ -18,7 +19,9 @@ from sqlalchemy import Connection
 from starlette.requests import Request
 from starlette.routing import Route
 
+from freshness.errors import Replayed
 from freshness.ledger.sendings import Delivery, counts
+from freshness.ledger.spent import Once
 from freshness.metrics import SENDER_DELIVERIES
 from jobs.tracing import Told
 
@@ -32,7 +35,7 @@ from .outline import outline
 from .problems import Problem, proved
 from .reception import Reception
 from .refusals import Refusals
-from .senders.proofs import Knock, Proof
+from .senders.proofs import Knock, Proof, ProvesOnce
 from .senders.sender import Sender
 from .spool import Spool
 
@@ -64,7 +67,8 @@ class SendersIntake(Shared[Opened]):
     def leave(self, spool: Spool, said: Opened, received_at: dt.datetime) -> HTTPStatus:
         """Leave the body in the spool, sealed."""
         delivery = said.delivery
-        spool.put_body(delivery.sender, self.reception.sealed(delivery), delivery.received_at or received_at)
+        sealed = self.reception.sealed(delivery)
+        spool.put_body(delivery.sender, sealed, delivery.received_at or received_at, delivery.once)
         return said.spooled
 
 
@@ -92,27 +96,31 @@ class Sending(Delivering):
         try:
             if proof is None or intake is None:
                 raise Problem(404, "no secret is configured for this route")
-            body = await _proved(proof, request, at)
+            body, once = await _proved(proof, request, at)
         except (Problem, TooMuch) as error:
             raise await self._refused(request, error) from None
-        opening = partial(intake.reception.opened, self._sender.name, body, at)
+        opening = partial(intake.reception.opened, self._sender.name, body, at, once)
         try:
             delivery = opening() if len(body) <= LARGEST_HERE else await in_thread(opening)
         except BodyFault as fault:
             keys = outline(body, fault.position if isinstance(fault, NotJson) else None)
             raise await self._refused(request, _problem(fault), fault.position, keys, len(body)) from None
-        return await intake.take(Opened(delivery, self._sender.spooled))
+        try:
+            return await intake.take(Opened(delivery, self._sender.spooled))
+        except Replayed as error:
+            raise await self._refused(request, Problem(401, str(error)), length=len(body)) from None
 
 
-async def _proved(proof: Proof, request: Request, at: dt.datetime) -> bytes:
-    """The body of a request whose sender is who it says."""
+async def _proved(proof: Proof, request: Request, at: dt.datetime) -> tuple[bytes, Once | None]:
+    """The body of a request whose sender is who it says; and what proves that, if it proves no other delivery."""
     if not proof.needs_body and (why := proof.refuses(_knock(request, at))):
         raise Problem(401, why)
     body = await read(request, LARGEST_DELIVERY)
-    if proof.needs_body and (why := proof.refuses(_knock(request, at, body))):
+    knock = _knock(request, at, body)
+    if proof.needs_body and (why := proof.refuses(knock)):
         raise Problem(401, why)
     proved(request.scope)
-    return body
+    return body, proof.once(knock) if isinstance(proof, ProvesOnce) else None
 
 
 def _problem(fault: BodyFault) -> Problem:

@@ -46,6 +46,7 @@ import structlog
 
 from freshness.errors import SettingError
 from freshness.ledger.batches import Entry
+from freshness.ledger.spent import Once
 
 from .errors import TornBatch, Unspoolable
 
@@ -71,11 +72,13 @@ class _Batch(msgspec.Struct, array_like=True):
 
 
 class SealedBody(msgspec.Struct, array_like=True, frozen=True):
-    """Another sender's delivery, as it waits, and what its file says."""
+    """Another sender's delivery, as it waits, and what its file says. `once`: what proved it, if that proves no other:
+    its digest and its end."""
 
     received_at: dt.datetime
     sender: str
     sealed: bytes
+    once: tuple[bytes, dt.datetime] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,13 +119,14 @@ class Spool:
         """
         self._put(_MAGIC, _Batch(received_at, [_kept(entry) for entry in entries]))
 
-    def put_body(self, sender: str, sealed: bytes, received_at: dt.datetime) -> None:
+    def put_body(self, sender: str, sealed: bytes, received_at: dt.datetime, once: Once | None = None) -> None:
         """Add another sender's delivery, its body sealed, behind all that wait; likewise.
 
         Raises:
             Unspoolable: the disk does not take it. Nothing half-written is left.
         """
-        self._put(_MAGIC_OF_SENDERS, SealedBody(received_at, sender, sealed))
+        spent = None if once is None else (once.digest, once.ends_at)
+        self._put(_MAGIC_OF_SENDERS, SealedBody(received_at, sender, sealed, spent))
 
     def is_empty(self) -> bool:
         """Whether nothing waits. A directory that cannot be read says so too: PostgreSQL may still take batches."""

@@ -23,16 +23,19 @@ from ..sending import Landing, Sent, SubjectState, Verdict, decide
 from . import body_keys
 from .arrays import arrays, unnested
 from .body_keys import BodyKeys, WeekKey
+from .spent import Once, spend
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One body: whose, and the entries in it. `received_at` is for one that had to wait; None is now."""
+    """One body: whose, and the entries in it. `received_at` is for one that had to wait; None is now. `once`: what
+    proved it, if that proves nothing else."""
 
     sender: str
     body: str = field(repr=False)
     entries: Sequence[Sent]
     received_at: dt.datetime | None = None
+    once: Once | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +48,14 @@ class Applied:
 
 @dataclass(frozen=True, slots=True)
 class Landed:
-    """What an entry's rows came to: how many were written, the file they are tied to, what the receipt is to say."""
+    """What an entry's rows came to: how many were written, the file they are tied to, what the receipt is to say; and
+    what became of it, where the rows alone could tell."""
 
     rows: int
     loan_id: int | None = None
     lead_id: int | None = None
     note: str | None = None
+    verdict: Verdict | None = None
 
 
 #: Lands the rows of entries, in their order; one answer each.
@@ -199,9 +204,14 @@ _json = msgspec.json.Encoder()
 def receive(
     conn: Connection, deliveries: Sequence[Delivery], hydrate: Hydrate, reopen: Reopen, keys: BodyKeys
 ) -> Received:
-    """Decide every entry of these deliveries, land what applies, and write it all down, the bodies sealed."""
+    """Decide every entry of these deliveries, land what applies, and write it all down, the bodies sealed.
+
+    Raises:
+        Replayed: what proves one of them has proved another before; nothing of them is to be kept.
+    """
     if not deliveries:
         return Received()
+    spend(conn, [each.once for each in deliveries if each.once is not None])
     this_week = keys.this_week(conn)
     subjects, now = _lock(conn, [entry for delivery in deliveries for entry in delivery.entries])
     sitting = _Sitting(_stored_waiting(conn, deliveries, subjects, reopen, keys))
@@ -317,6 +327,8 @@ def _land(conn: Connection, applied: Sequence[_Receipt], hydrate: Hydrate) -> No
     landed = hydrate(conn, [Applied(each.sent, each.received_at) for each in applied]) if applied else ()
     for receipt, came_to in zip(applied, landed, strict=True):
         receipt.landed = came_to
+        if came_to.verdict is not None:
+            receipt.verdict = came_to.verdict
 
 
 def _store(

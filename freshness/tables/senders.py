@@ -3,6 +3,7 @@
     sender_subjects     one row a subject: the key and content applied last, and how many entries spoke of it
     sender_bodies       every body that was taken, sealed; the receipts say which entry of which body they are of
     body_keys           what each week's bodies are sealed with
+    spent_signatures    signatures that were used, until they end
     mmi_…               loan officers, lenders, agents, listing alerts
     maxwell_…           applications
     appraisal_…         CollateralXP's orders, what happened to them, notes, files, revisions, payouts
@@ -86,6 +87,15 @@ class BodyKey(Base):
 
     week: Mapped[dt.date] = mapped_column(primary_key=True)
     key_encrypted: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class SpentSignature(Base):
+    """A signature that proved a delivery, kept until it has ended by itself: it proves no other one."""
+
+    __tablename__ = "spent_signatures"
+
+    digest: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    ends_at: Mapped[dt.datetime] = mapped_column(INSTANT, index=True)
 
 
 class _Said:
@@ -266,7 +276,7 @@ class AppraisalOrder(_Bound, Base):
 
     order_id: Mapped[str] = mapped_column(Text, unique=True)
     status: Mapped[Words]
-    #: Where the order stands: a round, and a place within it; the newest own time of an event that moved it.
+    #: Where the order stands: a round, and a place within it; the newest own time of an event of that place.
     status_key: Mapped[Words]
     status_at: Mapped[Instant]
     is_held: Mapped[bool] = mapped_column(server_default=text("false"))
@@ -337,9 +347,11 @@ class _OfOrder(_Closed):
 
 class AppraisalEvent(_OfOrder, Base):
     """An event of an order, in the order of arrival. `effect`: `moved`, `noted`, `older` or `impossible`; the last two
-    have not changed where the order stands."""
+    have not moved the order. `same`: a keyed digest of what one said that proves which it is, so that it is known when
+    it comes again. `other_encrypted` is all that it said."""
 
     __tablename__ = "appraisal_events"
+    __table_args__ = (Index("ix_appraisal_events_same", "order_id", "same", postgresql_where=text("same IS NOT NULL")),)
 
     event: Mapped[str] = mapped_column(Text)
     own_at: Mapped[Instant]
@@ -347,6 +359,7 @@ class AppraisalEvent(_OfOrder, Base):
     effect: Mapped[str] = mapped_column(Text)
     status_after: Mapped[Words]
     reason: Mapped[Words]
+    same: Mapped[bytes | None] = mapped_column(LargeBinary)
 
 
 class AppraisalRevision(_OfOrder, Base):
@@ -361,7 +374,8 @@ class AppraisalRevision(_OfOrder, Base):
 
 
 class AppraisalNote(_OfOrder, Base):
-    """A note of an order. `source`: who made it: a person, the order's life, or an integration."""
+    """A note of an order. `source`: who made it: a person, the order's life, or an integration. `note_id`: its id; of
+    two orders that have a note of one id, the later one's has ` of ` and the order's id behind it."""
 
     __tablename__ = "appraisal_notes"
 
@@ -399,7 +413,8 @@ class AppraisalFile(_OfOrder, Base):
 
 
 class AppraisalPayout(_OfOrder, Base):
-    """One transfer of a payout. `amount` is dollars, `amount_said` is what CollateralXP wrote."""
+    """One transfer of a payout. `payout_id`: the payout's id; where it has several transfers of one order, with a blank
+    and the transfer's id, or its place (`#0`), behind it. `amount` is dollars, `amount_said` as CollateralXP wrote."""
 
     __tablename__ = "appraisal_payouts"
     __table_args__ = (UniqueConstraint("order_id", "payout_id"),)

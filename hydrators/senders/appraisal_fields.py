@@ -133,12 +133,8 @@ OWN_TIME = {
     "payouting::payout_completed": "completed_at",
 }
 
-#: Read by name elsewhere, or said by the event's own place.
-_ELSEWHERE = {
-    "order_id", "address_resource", "contacts", "address", "transfers", "old_data", "new_data", "party_name", "phones",
-    "emails", "files", "attachment_resource", "attachment_resources", "attachment_sgids", "note_id", "reason",
-    "payout_id", "amount", "check_number", "completed_at", "user_id", *ADDRESS, *NOTE, *_FILE,
-}  # fmt: skip
+#: What an event cannot take back by saying nothing that can be read: null, a blank text, a word.
+_STAYS = frozenset({"appraised_value"})
 
 ADDRESS_SET = "ordering::order_setup::address_set"
 CONTACT_UPDATED = "ordering::order_setup::point_of_contact_updated"
@@ -151,9 +147,9 @@ def own_time(event: str, data: Mapping[str, Any]) -> dt.datetime | None:
     return said
 
 
-def snapshot(data: Mapping[str, Any]) -> tuple[Row, dict[str, Any]]:
-    """What an event says of its order by the way: columns, and what no column is for."""
-    columns, rest = read(data, ORDER)
+def snapshot(data: Mapping[str, Any]) -> Row:
+    """What an event says of its order by the way, as columns."""
+    columns = {name: value for name, value in read(data, ORDER)[0].items() if not (name in _STAYS and value is None)}
     resource, _ = read(mapping(data.get("address_resource")), _ADDRESS_RESOURCE)
     columns |= resource
     for name in ("full_address", "address"):
@@ -167,7 +163,7 @@ def snapshot(data: Mapping[str, Any]) -> tuple[Row, dict[str, Any]]:
     license_number = at(data, "contacts", "vendor", "license_number")
     if license_number is not None:
         columns.setdefault("vendor_license_number", one(text, license_number))
-    return columns, {key: value for key, value in rest.items() if key not in _ELSEWHERE}
+    return columns
 
 
 def changed_on_purpose(event: str, data: Mapping[str, Any]) -> Row:
@@ -195,7 +191,8 @@ def file_row(said: Any, order_id: str | None, note_id: str | None = None) -> Row
     ids = (said.get("file_id"), resource.get("key"), resource.get("checksum"), row.get("file_type"))
     named = [first(one(label, each) for each in ids), (row.get("filename") or "").strip()[:_OF_A_NAME]]
     key = " ".join(each for each in named if each)
-    return {**row, "order_id": order_id, "file_key": key, "note_id": note_id} if key else None
+    of_note = {"note_id": note_id} if note_id else {}
+    return {**row, **of_note, "order_id": order_id, "file_key": key} if key else None
 
 
 def one(how: Read, value: Any) -> Any:

@@ -1,48 +1,55 @@
 """CollateralXP: appraisal orders as rows, with their events, notes, files, revisions and payouts.
 
 Where an order stands is `appraisal_states`' to say. Each column of it has the word of the event furthest on that said
-something of it: what comes late fills, and does not overwrite; what an event does not say clears nothing.
+something of it: what comes late fills, and does not overwrite; what an event does not say clears nothing. An event that
+proves which it is (by a time, a note or a payout of its own) and says the same again is a duplicate, whatever came
+between; a hold or a revision is, as long as the order stands there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from decimal import Decimal
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection
 
 from freshness.field_keys import FieldKeys
 from freshness.ledger.sendings import Applied, Landed
+from freshness.sending import UNORDERED, Landing, Verdict
 
-from .appraisal_fields import NOTE, TRANSFER, changed_on_purpose, file_row, one, own_time, snapshot
+from .appraisal_fields import changed_on_purpose, one, own_time, snapshot
+from .appraisal_rows import NOTES, PAYOUT, Children
 from .appraisal_states import (
+    BY_OWN_TIME,
     CANCELLED,
-    CHANGED,
     CONDITION,
     CONDITIONS,
     FORWARD,
+    HOLDS,
+    ON_PURPOSE,
     RELEASES,
-    REPEATED,
+    RESUMED,
     REVISIONS,
+    UNASSIGNED,
     Effect,
     OrderState,
 )
 from .binding import Bound, Told, bind
 from .rows import Row, clear, insert, sealed_aside, upsert
-from .said import instant, label, mapping, money, read, text
+from .said import label, mapping, text
 
 _ORDERS = "appraisal_orders"
 _CHILDREN = ("appraisal_events", "appraisal_revisions", "appraisal_notes", "appraisal_files", "appraisal_payouts")
-_PAST = "(past vendors)"
+_PAST, _ASSIGNED = "(past vendors)", "(assigned vendors)"
 
-_NOTES = {
-    "ordering::note_added": "person",
-    "ordering::lifecycle_note_added": "lifecycle",
-    "ordering::note_added_from_integration": "integration",
-}
-_FILE_ADDED = "ordering::file_added"
-_PAYOUT = "payouting::payout_completed"
+#: Events that the order's state decides on.
+_OF_STATE = frozenset(FORWARD) | RELEASES | HOLDS | frozenset(REVISIONS) | {RESUMED}
+
+#: Events without a mark of their own, that are known again while what they brought about lasts.
+_LASTING = HOLDS | frozenset(REVISIONS)
+
+_REPEATED = Verdict(Landing.DUPLICATE, "this very event was applied before")
 
 #: What a vendor leaves behind when the order is taken back.
 _OF_VENDOR = (
@@ -52,9 +59,11 @@ _OF_VENDOR = (
 
 _HELD = """
 SELECT order_id, status, status_key, status_at, is_held, hold_reason, holds, vendor_id, loan_number, loan_id, lead_id,
-       said_by
+       assignment_accepted_at, said_by
 FROM appraisal_orders WHERE order_id = ANY(%(ids)s)
 """
+
+_SAME = "SELECT order_id, same FROM appraisal_events WHERE order_id = ANY(%(ids)s) AND same = ANY(%(same)s)"
 
 
 class CollateralxpHydrator:
@@ -65,14 +74,17 @@ class CollateralxpHydrator:
         ids = sorted({each.sent.subject for each in applied if each.sent.kind == "order"})
         held = {row["order_id"]: dict(row) for row in conn.exec_driver_sql(_HELD, {"ids": ids}).mappings()}
         orders = {name: _Order(name, held.get(name, {})) for name in ids}
-        batch = _Batch(keys)
-        effects = [batch.take(each, orders.get(each.sent.subject)) for each in applied]
+        known, batch = _Known(conn, applied), _Batch(keys)
+        taken = [
+            None if known.has(each, order) else batch.take(each, order, known.digest(each))
+            for each, order in ((each, orders.get(each.sent.subject)) for each in applied)
+        ]
         bound = dict(zip(ids, bind(conn, [Told(orders[name].number) for name in ids]), strict=True))
         upsert(conn, _ORDERS, ("order_id",), [order.row(bound[order.name]) for order in orders.values()])
-        written = batch.write(conn)
+        batch.write(conn)
         return [
-            _landed(effect, rows, orders.get(each.sent.subject), bound.get(each.sent.subject))
-            for each, effect, rows in zip(applied, effects, written, strict=True)
+            _landed(each, what, orders.get(each.sent.subject), bound.get(each.sent.subject))
+            for each, what in zip(applied, taken, strict=True)
         ]
 
     def clear(self, conn: Connection, kind: str, subject: str) -> None:
@@ -87,17 +99,48 @@ class CollateralxpHydrator:
             conn.exec_driver_sql("DELETE FROM appraisal_events WHERE order_id IS NULL AND event = %(event)s", unnamed)
 
 
+class _Known:
+    """Which events may be known again, and which of those were applied before: by the digest of all they say."""
+
+    def __init__(self, conn: Connection, applied: Sequence[Applied]) -> None:
+        self._of = {id(each): each.sent.content for each in applied if _may_be_known(each)}
+        self._seen: set[tuple[str, bytes]] = set()
+        if self._of:
+            ids = sorted({each.sent.subject for each in applied if id(each) in self._of})
+            same = [digest for digests in self._of.values() for digest in digests]
+            found = conn.exec_driver_sql(_SAME, {"ids": ids, "same": same})
+            self._seen = {(row.order_id, bytes(row.same)) for row in found}
+
+    def digest(self, each: Applied) -> bytes | None:
+        """What is to be kept of it."""
+        return self._of[id(each)][0] if id(each) in self._of else None
+
+    def has(self, each: Applied, order: _Order | None) -> bool:
+        """Whether this very event was applied to its order before; from now on it was."""
+        digests = {(each.sent.subject, digest) for digest in self._of.get(id(each), ())}
+        known = bool(digests & self._seen)
+        self._seen |= digests
+        lasting = (each.sent.event or "") in _LASTING
+        return known and order is not None and (not lasting or order.state.stands_at(each.sent.event or ""))
+
+
+def _may_be_known(applied: Applied) -> bool:
+    event, data = applied.sent.event or "", mapping(applied.sent.payload.get("data"))
+    named = (event in NOTES and one(label, data.get("note_id"))) or (event == PAYOUT and data.get("payout_id"))
+    return applied.sent.kind == "order" and bool(named or own_time(event, data) or event in _LASTING)
+
+
 class _Order:
     """One order, as its events are taken one after the other."""
 
     def __init__(self, name: str, held: Mapping[str, Any]) -> None:
         self.name = name
         self.said_by: dict[str, str] = dict(held.get("said_by") or {})
-        past = self.said_by.get(_PAST, "")
         rounds, _, place = (held.get("status_key") or "0.0").partition(".")
         self.state = OrderState(
             int(rounds), int(place), held.get("status"), held.get("status_at"), held.get("is_held") or False,
-            held.get("holds") or 0, held.get("hold_reason"), held.get("vendor_id"), past.split("\n") if past else [],
+            held.get("holds") or 0, held.get("hold_reason"), held.get("vendor_id"), held.get("assignment_accepted_at"),
+            self._listed(_PAST), self._listed(_ASSIGNED),
         )  # fmt: skip
         self.columns: Row = {}
         self.number: str | None = held.get("loan_number")
@@ -105,33 +148,40 @@ class _Order:
 
     def take(self, event: str, data: Mapping[str, Any], columns: Row) -> Effect:
         """Move as the event says, and note what it says of the order."""
-        own_at = own_time(event, data)
-        rounds = self.state.round
-        effect = self.state.take(event, one(label, data.get("vendor_id")), own_at, one(text, data.get("reason")))
-        if self.state.round > rounds and event not in REVISIONS:
-            self._say(dict.fromkeys(_OF_VENDOR), self.state.key_of(25, None))
-        of_past = self.state.is_of_past(event, one(label, data.get("vendor_id")))
-        if event in RELEASES or of_past:
+        state, own_at, vendor_id = self.state, own_time(event, data), one(label, data.get("vendor_id"))
+        effect = state.take(event, vendor_id, own_at, one(text, data.get("reason")))
+        if state.left:
+            self._say(dict.fromkeys(_OF_VENDOR), state.key_of(UNASSIGNED))
+        if event in RELEASES or state.is_of_another(vendor_id):
             columns = {name: value for name, value in columns.items() if name not in _OF_VENDOR}
-        place = FORWARD[event][0] if event in FORWARD and not of_past else REPEATED
-        self._say(columns, self.state.key_of(place, own_at))
+        self._say(columns, state.key_of_said(event, vendor_id, own_at, effect))
         if event in CONDITIONS:
-            self._say({"assignment_conditions": CONDITIONS[event]}, self.state.key_of(CONDITION, None))
-        self._say(changed_on_purpose(event, data), self.state.key_of(CHANGED, None))
-        self.state.vendor_id = self.columns.get("vendor_id", self.state.vendor_id)
+            gone = state.is_of_another(vendor_id)
+            condition = {"assignment_conditions": CONDITIONS[event]}
+            self._say(condition, OrderState().key_of(CONDITION) if gone else state.key_of(CONDITION))
+        self._say(changed_on_purpose(event, data), ON_PURPOSE)
+        state.settle(
+            self.columns.get("vendor_id", state.vendor_id),
+            self.columns.get("assignment_accepted_at", state.accepted_at),
+        )
         self.number = self.columns.get("loan_number", self.number)
         return effect
 
     def row(self, bound: Bound) -> Row:
         """What is to be written of it."""
         state = self.state
-        if state.past:
-            self.said_by[_PAST] = "\n".join(state.past)
+        for name, vendors in ((_PAST, state.past), (_ASSIGNED, state.assigned)):
+            if vendors or name in self.said_by:
+                self.said_by[name] = "\n".join(vendors)
         row = self.columns | {
             "order_id": self.name, "status": state.status, "status_key": state.key, "status_at": state.status_at,
             "is_held": state.is_held, "hold_reason": state.hold_reason, "holds": state.holds, "said_by": self.said_by,
         }  # fmt: skip
         return row | ({"loan_id": bound.loan_id, "lead_id": bound.lead_id} if bound.is_bound else {})
+
+    def _listed(self, name: str) -> list[str]:
+        said = self.said_by.get(name)
+        return said.split("\n") if said else []
 
     def _say(self, columns: Row, key: str) -> None:
         for column, value in columns.items():
@@ -139,99 +189,61 @@ class _Order:
                 self.columns[column], self.said_by[column] = value, key
 
 
+@dataclass(frozen=True)
+class _Taken:
+    """What an event came to."""
+
+    effect: Effect
+    by: str
+    rows: int
+    note: str | None
+
+
 class _Batch:
-    """The rows beside orders that a batch of events becomes, and how many each event has."""
+    """The events that are taken, and the rows beside orders that they become."""
 
     def __init__(self, keys: FieldKeys) -> None:
         self._keys = keys
         self._events: list[Row] = []
-        self._revisions: list[Row] = []
-        self._keyed: dict[str, list[Row]] = {"appraisal_notes": [], "appraisal_files": [], "appraisal_payouts": []}
-        self._counts: list[int] = []
+        self._children = Children()
 
-    def take(self, applied: Applied, order: _Order | None) -> Effect:
-        """One event."""
+    def take(self, applied: Applied, order: _Order | None, same: bytes | None) -> _Taken:
+        """One event; of one that names no order only that it came."""
         event, data = applied.sent.event or "", mapping(applied.sent.payload.get("data"))
-        name = order.name if order else None
-        columns, rest = snapshot(data)
-        effect = order.take(event, data, columns) if order else Effect.NOTED
-        before = self._count()
+        effect = order.take(event, data, snapshot(data)) if order else Effect.NOTED
         reason = data.get("cancel_reason") if event == CANCELLED else data.get("reason")
         self._events.append(
             {
-                "order_id": name,
+                "order_id": order.name if order else None,
                 "event": event,
                 "own_at": own_time(event, data),
                 "effect": effect.value,
                 "received_at": applied.received_at,
                 "status_after": order.state.status if order else None,
                 "reason": one(text, reason),
-                **sealed_aside(rest if order else data, self._keys),
+                "same": same,
+                **sealed_aside(data, self._keys),
             }
         )
-        if order is not None:
-            self._of_order(event, data, order.name, applied)
-        self._counts.append(self._count() - before + (order is not None))
-        return effect
+        if order is None:
+            return _Taken(effect, UNORDERED, 1, None)
+        rows, note = self._children.take(event, data, order.name, applied)
+        timed = BY_OWN_TIME if own_time(event, data) else UNORDERED
+        return _Taken(effect, order.state.by if event in _OF_STATE else timed, rows + 2, note)
 
-    def write(self, conn: Connection) -> list[int]:
-        """Write them; how many rows each event came to."""
+    def write(self, conn: Connection) -> None:
+        """Write them."""
         insert(conn, "appraisal_events", self._events)
-        insert(conn, "appraisal_revisions", self._revisions)
-        upsert(conn, "appraisal_notes", ("note_id",), self._keyed["appraisal_notes"])
-        upsert(conn, "appraisal_files", ("order_id", "file_key"), self._keyed["appraisal_files"])
-        upsert(conn, "appraisal_payouts", ("order_id", "payout_id"), self._keyed["appraisal_payouts"])
-        return self._counts
-
-    def _count(self) -> int:
-        return len(self._events) + len(self._revisions) + sum(map(len, self._keyed.values()))
-
-    def _of_order(self, event: str, data: Mapping[str, Any], order_id: str, applied: Applied) -> None:
-        files = _list(data, "files") if event != _FILE_ADDED else [data]
-        note_id = one(label, data.get("note_id"))
-        if event in REVISIONS:
-            said = {"user_id": one(text, data.get("user_id")), "content": one(text, data.get("content"))}
-            asked = {"order_id": order_id, "asked_by": REVISIONS[event], "received_at": applied.received_at}
-            self._revisions.append(asked | said)
-        if event in _NOTES and note_id:
-            said = read({key: value for key, value in data.items() if key in NOTE}, NOTE)[0]
-            self._keyed["appraisal_notes"].append(
-                {**said, "note_id": note_id, "order_id": order_id, "source": _NOTES[event]}
-            )
-            files = [*_list(data, "attachment_resources"), *_list(data, "attachment_sgids")]
-        of_note = note_id if event in _NOTES else None
-        self._keyed["appraisal_files"] += [row for each in files if (row := file_row(each, order_id, of_note))]
-        if event == _PAYOUT and (row := _payout(data, applied.sent.payload.get("transfer"), order_id)):
-            self._keyed["appraisal_payouts"].append(row)
+        self._children.write(conn)
 
 
-def _payout(data: Mapping[str, Any], place: Any, order_id: str) -> Row | None:
-    """One transfer. Its amount is cents beside the payout's dollars (1300 beside 13), unless the transfers add up to
-    the payout's own number: then both are dollars."""
-    payout_id = one(label, data.get("payout_id"))
-    transfers = _list(data, "transfers")
-    if payout_id is None or not isinstance(place, int):
-        return None
-    said = mapping(transfers[place])
-    total = sum((one(money, mapping(each).get("amount")) or Decimal(0) for each in transfers), Decimal(0))
-    whole, amount = one(money, data.get("amount")), one(money, said.get("amount"))
-    unit = 1 if whole == total else 100
-    return read({key: value for key, value in said.items() if key in TRANSFER}, TRANSFER)[0] | {
-        "order_id": order_id, "payout_id": payout_id, "amount": None if amount is None else amount / unit,
-        "amount_said": one(text, said.get("amount")), "payout_amount": whole,
-        "vendor_id": one(text, data.get("vendor_id")), "check_number": one(text, data.get("check_number")),
-        "completed_at": one(instant, data.get("completed_at")),
-    }  # fmt: skip
-
-
-def _landed(effect: Effect, rows: int, order: _Order | None, bound: Bound | None) -> Landed:
+def _landed(applied: Applied, taken: _Taken | None, order: _Order | None, bound: Bound | None) -> Landed:
     if order is None or bound is None:
-        return Landed(rows, note="no order is named")
+        return Landed(1, note="no order is named")
     file = bound if bound.is_bound or not order.held.is_bound else order.held
-    kept = f"{effect.value}: kept, the order stays where it is; " if effect in (Effect.OLDER, Effect.IMPOSSIBLE) else ""
-    return Landed(rows, file.loan_id, file.lead_id, f"{kept}{file.how}")
-
-
-def _list(data: Mapping[str, Any], name: str) -> list[Any]:
-    said = data.get(name)
-    return said if isinstance(said, list) else []
+    if taken is None:
+        return Landed(0, file.loan_id, file.lead_id, file.how, _REPEATED)
+    stays = taken.effect in (Effect.OLDER, Effect.IMPOSSIBLE)
+    kept = f"{taken.effect.value}: kept, the order stays where it is" if stays else None
+    told = "; ".join(each for each in (kept, taken.note, file.how) if each)
+    return Landed(taken.rows, file.loan_id, file.lead_id, told, Verdict(Landing.APPLIED, taken.by))

@@ -65,9 +65,11 @@ _TABLE, _NAMED_BY = "maxwell_applications", "loan_file_id"
 _MISSING: Any = object()
 
 _HELD = """
-SELECT loan_file_id, loan_number, email, loan_id, lead_id, sections_encrypted, other_encrypted
-FROM maxwell_applications WHERE loan_file_id = ANY(%(ids)s)
+SELECT a.*, l.mlm_loan_number = a.loan_number AS by_number
+FROM maxwell_applications a LEFT JOIN loans l ON l.id = a.loan_id WHERE a.loan_file_id = ANY(%(ids)s)
 """
+
+_LATE = "begun before: it fills what is null"
 
 
 class MaxwellHydrator:
@@ -78,20 +80,22 @@ class MaxwellHydrator:
         ids = sorted({each.sent.subject for each in applied})
         held = {row["loan_file_id"]: dict(row) for row in conn.exec_driver_sql(_HELD, {"ids": ids}).mappings()}
         opened = {name: _Opened(row, keys) for name, row in held.items()}
-        rows, told = [], []
+        rows, told, late = [], [], []
         for each in applied:
+            late.append(each.sent.begins and each.sent.subject in opened)
             of_file = opened.setdefault(each.sent.subject, _Opened({}, keys))
-            row = _columns(each.sent.payload, keys)
-            of_file.take(each.sent.payload, row)
-            row |= of_file.sealed(keys) | {_NAMED_BY: each.sent.subject}
-            rows.append(row)
+            row = of_file.take(each.sent.payload, _columns(each.sent.payload, keys), fills=late[-1])
+            rows.append(row | of_file.sealed(keys) | {_NAMED_BY: each.sent.subject})
             told.append(of_file.told)
         bound = bind(conn, told)
         for row, found in zip(rows, bound, strict=True):
             if found.is_bound:
                 row |= {"loan_id": found.loan_id, "lead_id": found.lead_id}
         upsert(conn, _TABLE, (_NAMED_BY,), rows)
-        return [_landed(opened[each.sent.subject], found) for each, found in zip(applied, bound, strict=True)]
+        return [
+            _landed(opened[each.sent.subject], found, _LATE if fills else None)
+            for each, found, fills in zip(applied, bound, late, strict=True)
+        ]
 
     def clear(self, conn: Connection, kind: str, subject: str) -> None:
         """Empty the application's row."""
@@ -106,23 +110,33 @@ class _Opened:
         self.email: str | None = row.get("email")
         self.held = Bound(row.get("loan_id"), row.get("lead_id"), "bound before")
         self._told_before = Told(self.number, self.email)
+        self._by_number = bool(row.get("by_number"))
+        self._row = dict(row)
         self._sections = _open(row.get("sections_encrypted"), keys)
         self._other = _open(row.get("other_encrypted"), keys)
 
-    def take(self, said: Mapping[str, Any], row: Row) -> None:
-        """Add what an event says."""
+    def take(self, said: Mapping[str, Any], row: Row, *, fills: bool) -> Row:
+        """Add what an event says; what it writes. A create of what has begun only `fills`: it says how the file was
+        before all that was said since."""
+        if fills:
+            row = {column: value for column, value in row.items() if self._row.get(column) is None}
+        self._row |= row
         self.number, self.email = row.get("loan_number", self.number), row.get("email", self.email)
         application = said.get(APPLICATION)
-        self._sections |= application if isinstance(application, dict) else {}
+        sections = application if isinstance(application, dict) else {}
         known = {EVENT, FILE_ID} | {path[0] for path, _ in KEYS.values()}
-        self._other |= {key: value for key, value in said.items() if key not in known}
-        self._other |= {f"({column})": at(said, *KEYS[column][0]) for column in _unread(said, row)}
+        other = {key: value for key, value in said.items() if key not in known}
+        other |= {f"({column})": at(said, *KEYS[column][0]) for column in _unread(said, row)}
+        self._sections = sections | self._sections if fills else self._sections | sections
+        self._other = other | self._other if fills else self._other | other
+        return row
 
     @property
     def told(self) -> Told:
-        """What its file is to be looked for by: nothing, if that is known and nothing new is said."""
+        """What its file is to be looked for by: nothing, if that is known by number and nothing new is said. One by
+        address is looked for again: a number may have found its file since, or the address another."""
         told = Told(self.number, self.email)
-        return Told() if self.held.is_bound and told == self._told_before else told
+        return Told() if self._by_number and told == self._told_before else told
 
     def sealed(self, keys: FieldKeys) -> Row:
         """The columns that hold it."""
@@ -132,9 +146,9 @@ class _Opened:
         }
 
 
-def _landed(of_file: _Opened, found: Bound) -> Landed:
+def _landed(of_file: _Opened, found: Bound, note: str | None) -> Landed:
     file = found if found.is_bound or not of_file.held.is_bound else of_file.held
-    return Landed(1, file.loan_id, file.lead_id, file.how)
+    return Landed(1, file.loan_id, file.lead_id, f"{note}; {file.how}" if note else file.how)
 
 
 def _columns(said: Mapping[str, Any], keys: FieldKeys) -> Row:

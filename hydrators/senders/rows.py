@@ -18,19 +18,35 @@ Row = dict[str, Any]
 _encoder = msgspec.json.Encoder(decimal_format="string")
 
 
-def upsert(conn: Connection, table: str, keys: tuple[str, ...], rows: Iterable[Row]) -> None:
+def upsert(
+    conn: Connection,
+    table: str,
+    keys: tuple[str, ...],
+    rows: Iterable[Row],
+    newest_by: str | None = None,
+    only_of: str | None = None,
+) -> None:
     """Insert rows or update what they say of those that are there, one statement for all that have the same columns.
 
     Of several with the same keys each overwrites what it says itself; they are locked in the order of their keys.
+    `newest_by`: a column that says how new a row is. What is older than what is there, or does not say how new it is
+    beside what does, changes nothing; such rows say all of their columns. `only_of`: a column
+    that a row which is there must have the same in, or it stays as it is.
     """
     by_key: dict[tuple[Any, ...], Row] = {}
     for row in rows:
-        by_key.setdefault(tuple(row[key] for key in keys), {}).update(row)
+        held = by_key.setdefault(tuple(row[key] for key in keys), {})
+        if newest_by is None or not _is_older(row[newest_by], held.get(newest_by)):
+            held.update(row)
     alike: dict[tuple[str, ...], list[Row]] = {}
     for row in by_key.values():
         alike.setdefault(tuple(sorted(row)), []).append(row)
     for columns, group in alike.items():
-        conn.exec_driver_sql(_upsert(table, keys, columns), {"rows": as_json(group)})
+        conn.exec_driver_sql(_upsert(table, keys, columns, newest_by, only_of), {"rows": as_json(group)})
+
+
+def _is_older(new: Any, held: Any) -> bool:
+    return held is not None and (new is None or new < held)
 
 
 def insert(conn: Connection, table: str, rows: Sequence[Row]) -> None:
@@ -81,14 +97,19 @@ WHERE table_schema = current_schema() AND table_name = %(table)s AND column_name
 
 
 @lru_cache(maxsize=1024)
-def _upsert(table: str, keys: tuple[str, ...], columns: tuple[str, ...]) -> str:
+def _upsert(
+    table: str, keys: tuple[str, ...], columns: tuple[str, ...], newest_by: str | None, only_of: str | None
+) -> str:
     said = [column for column in columns if column not in keys]
     names, order = ", ".join(columns), ", ".join(keys)
     sets = ", ".join([*(f"{column} = excluded.{column}" for column in said), "updated_at = mlm_now()"])
+    may = [f"(t.{newest_by} IS NULL OR excluded.{newest_by} >= t.{newest_by})"] if newest_by else []
+    may += [f"t.{only_of} = excluded.{only_of}"] if only_of else []
+    where = f"WHERE {' AND '.join(may)}" if may else ""
     return f"""
-        INSERT INTO {table} ({names})
+        INSERT INTO {table} AS t ({names})
         SELECT {names} FROM jsonb_populate_recordset(NULL::{table}, %(rows)s::jsonb) ORDER BY {order}
-        ON CONFLICT ({order}) DO UPDATE SET {sets}
+        ON CONFLICT ({order}) DO UPDATE SET {sets} {where}
     """  # noqa: S608 - names of ours, no value
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from freshness import stamp
 from freshness.sending import instant_key
@@ -14,6 +15,7 @@ from hydrators.senders.mmi import MmiHydrator, subject_of
 from .proofs import Signature
 from .sender import Key, Piece, Sender, Unusable
 
+_UTC, _LATEST = ZoneInfo("UTC"), dt.datetime.max.replace(tzinfo=dt.UTC)
 _KINDS = {"mortgage": "loan_officer", "lender": "lender", "real estate": "agent"}
 
 
@@ -24,8 +26,8 @@ def mmi(settings: Settings) -> Sender:
         said = piece.payload.get("timestamp")
         if piece.kind == "listing_alert" or not isinstance(said, str):
             return None
-        read = stamp.parse(said, settings.mmi_zone, at)
-        return (instant_key(read.instant), said[: stamp.LONGEST_TEXT]) if isinstance(read, stamp.Stamp) else None
+        instant = _instant(said, settings.mmi_zone, at)
+        return None if instant is None else (instant_key(instant), said.strip()[: stamp.LONGEST_TEXT])
 
     signature = Signature(
         settings.mmi_signature_header,
@@ -37,10 +39,29 @@ def mmi(settings: Settings) -> Sender:
     return Sender("mmi", proof, _pieces, MmiHydrator(), order)
 
 
+def _instant(said: str, zone: ZoneInfo, at: dt.datetime) -> dt.datetime | None:
+    """What a timestamp means; None if it is none. In the hour that the zone repeats it is the earlier of the two, and
+    the hour that the zone skips is moved forward: an entry must have its place, though it may be an hour off.
+
+    Raises:
+        Unusable: it is more than a day ahead of our clock, and would silence its subject until then.
+    """
+    read = stamp.parse(said, zone, at)
+    if isinstance(read, stamp.Stamp):
+        return read.instant
+    on_the_wall = stamp.parse(said, _UTC, _LATEST)
+    if not isinstance(on_the_wall, stamp.Stamp):
+        return None
+    instant = on_the_wall.instant.replace(tzinfo=zone, fold=0).astimezone(dt.UTC)
+    if max(instant, on_the_wall.instant) - at > stamp.AHEAD_LIMIT:
+        raise Unusable("a timestamp more than a day ahead of our clock")
+    return instant
+
+
 def _pieces(said: Mapping[str, Any]) -> Sequence[Piece]:
     named = said.get("type")
     event = named if isinstance(named, str) else None
-    if "listing_id" in said:
+    if said.get("listing_id") is not None:
         event, kind = "Listing Alert", "listing_alert"
     else:
         kind = _KINDS.get(" ".join((event or "").lower().split()), "")

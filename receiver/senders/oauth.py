@@ -11,7 +11,7 @@ import binascii
 import hmac
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import parse_qs, unquote_plus
 
@@ -51,10 +51,13 @@ class IssuedTokens:
             return "an access token that is none of ours came"
         return None if knock.at < int(said.partition(".")[0]) else "an access token that has ended came"
 
-    def knows(self, client_id: str, client_secret: str) -> bool:
-        """Whether these are the client's; both are compared, in constant time."""
-        right_id = hmac.compare_digest(client_id.encode(), self.client_id.encode())
-        return hmac.compare_digest(client_secret.encode(), self.client_secret.encode()) and right_id
+    def knows(self, *clients: tuple[str, str]) -> bool:
+        """Whether one of these, each an id and a secret, is the client; all are compared, in constant time."""
+        known = False
+        for client_id, client_secret in clients:
+            right_id = hmac.compare_digest(client_id.encode(), self.client_id.encode())
+            known |= hmac.compare_digest(client_secret.encode(), self.client_secret.encode()) & right_id
+        return known
 
     def _signed(self, said: str) -> str:
         key = hmac.digest(self.client_secret.encode(), b"access token", "sha256")
@@ -93,13 +96,13 @@ def token_route(path: str, tokens: IssuedTokens | None, clock: Callable[[], floa
     return Route(path, post, methods=["POST"])
 
 
-def _client(request: Request, form: dict[str, list[str]]) -> tuple[str, str]:
-    """Who asks: by HTTP Basic, or in the form."""
+def _client(request: Request, form: dict[str, list[str]]) -> Sequence[tuple[str, str]]:
+    """Who asks: by HTTP Basic, coded as OAuth2 has it, or as it is, as many a client sends it; or in the form."""
     scheme, _, coded = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "basic":
         try:
             name, _, secret = base64.b64decode(coded.strip(), validate=True).decode("latin-1").partition(":")
         except (binascii.Error, ValueError):
-            return "", ""
-        return unquote_plus(name), unquote_plus(secret)
-    return form.get("client_id", [""])[0], form.get("client_secret", [""])[0]
+            return ()
+        return (name, secret), (unquote_plus(name), unquote_plus(secret))
+    return ((form.get("client_id", [""])[0], form.get("client_secret", [""])[0]),)

@@ -12,8 +12,10 @@ import hashlib
 import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 from urllib.parse import parse_qsl
+
+from freshness.ledger.spent import Once
 
 from ..doors import holds_token
 
@@ -48,6 +50,14 @@ class Proof(Protocol):
 
     def refuses(self, knock: Knock) -> str | None:
         """Why the knock is refused, in words for its sender that quote nothing of it; None: it is proved."""
+
+
+@runtime_checkable
+class ProvesOnce(Protocol):
+    """A proof that may tell a replay: something of a delivery that it has proved proves no other one."""
+
+    def once(self, knock: Knock) -> Once | None:
+        """What that is of a knock that is proved; None if it is proved by what cannot tell."""
 
 
 @dataclass(frozen=True)
@@ -170,6 +180,14 @@ class AnyOf(_Several):
         refusals = self._refusals(knock)
         return None if None in refusals else "; ".join(why for why in refusals if why)
 
+    def once(self, knock: Knock) -> Once | None:
+        """None if one proves it that cannot tell."""
+        if not any(isinstance(proof, ProvesOnce) for proof in self.proofs):
+            return None
+        proving = [proof for proof in self.proofs if proof.refuses(knock) is None]
+        found = [proof.once(knock) if isinstance(proof, ProvesOnce) else None for proof in proving]
+        return None if None in found else next(iter(found), None)
+
 
 class AllOf(_Several):
     """Every one is needed."""
@@ -177,6 +195,11 @@ class AllOf(_Several):
     def refuses(self, knock: Knock) -> str | None:
         """None if all prove it."""
         return next((why for why in self._refusals(knock) if why), None)
+
+    def once(self, knock: Knock) -> Once | None:
+        """The first's that can tell."""
+        told = (proof.once(knock) for proof in self.proofs if isinstance(proof, ProvesOnce))
+        return next((once for once in told if once is not None), None)
 
 
 def _is_one_of(given: bytes, allowed: Sequence[str]) -> bool:

@@ -96,7 +96,7 @@ class Sender:
             if _LONG_NUMBER.search(body):
                 said = _without_long_numbers(said)
         except UnicodeDecodeError:
-            raise NotJson("a text that is not UTF-8") from None
+            raise NotJson("a text that is not UTF-8", _not_utf8(body)) from None
         except (msgspec.DecodeError, ValueError):  # Python's own limit, of 4,300 digits
             raise UnknownForm("a whole number that is longer than any") from None
         if not isinstance(said, (dict, list)):
@@ -133,6 +133,15 @@ class Sender:
             piece.begins,
             piece.follows,
         )
+
+
+def _not_utf8(body: bytes) -> int | None:
+    """The byte at which a body stops being UTF-8."""
+    try:
+        body.decode()
+    except UnicodeDecodeError as error:
+        return error.start
+    return None
 
 
 def _plain(said: str) -> str:

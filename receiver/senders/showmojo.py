@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from http import HTTPStatus
 from typing import Any
 
@@ -14,6 +15,9 @@ from hydrators.senders.showmojo import ShowmojoHydrator, lead_keys, uid_of
 
 from .proofs import Bearer
 from .sender import Key, Piece, Sender, Unusable
+
+#: An id of so many characters is compared whole; of its text a receipt shows so much.
+_LONGEST, _SHOWN = 1000, 100
 
 _HTTPS_ONLY = "; ShowMojo sends its own to HTTPS addresses only: see that the endpoint's URL begins with https"
 
@@ -41,6 +45,11 @@ def showmojo(settings: Settings) -> Sender:
 
 
 def _order(piece: Piece, at: dt.datetime) -> Key | None:
+    """By `event.id`, a text or a number of any size. Raises `Unusable` for one that is too long to be compared."""
     said = piece.payload["event"].get("id")
-    text = str(said).strip() if isinstance(said, (str, int)) and not isinstance(said, bool) else ""
-    return (number_key(text), text) if 0 < len(text) <= 100 else None
+    if isinstance(said, Decimal) and abs(said.adjusted()) < _LONGEST and said == said.to_integral_value():
+        said = int(said)
+    text = str(said).strip() if isinstance(said, (str, int, Decimal)) and not isinstance(said, bool) else ""
+    if len(text) > _LONGEST:
+        raise Unusable(f"an event's id of more than {_LONGEST} characters")
+    return (number_key(text), text[:_SHOWN]) if text else None

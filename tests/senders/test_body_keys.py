@@ -45,7 +45,7 @@ def test_bodies_of_one_week_share_a_key_and_those_of_another_have_another(engine
 
 
 def test_without_its_weeks_key_a_body_opens_no_more_and_that_is_an_error_that_names_the_week(engine: sa.Engine):
-    deliver(engine, "mmi", [mmi("1", 1)], LONG_AGO)
+    deliver(engine, "mmi", [mmi("1", 1, timestamp="2019-12-31 00:00:00")], LONG_AGO)
     with engine.begin() as conn:
         conn.exec_driver_sql("DELETE FROM body_keys")
     with pytest.raises(FieldKeyError, match="week of 2019-12-30 was dropped"):

@@ -91,15 +91,6 @@ def test_an_order_that_its_vendor_left_goes_to_the_next(engine: sa.Engine):
     assert (found["status"], found["vendor_id"], found["vendor_name"]) == ("assigned", "v2", "Two")
 
 
-def test_an_event_older_by_its_own_time_does_not_move_the_order(engine: sa.Engine):
-    one_by_one(engine, "collateralxp", [
-        event(f"{ORDER}assignment_accepted", vendor_id="v2", assignment_accepted_at="2026-01-05T10:00:00Z"),
-        event(f"{ASSIGNMENT}inspection_completed", inspection_completed_at="2026-01-04T10:00:00Z"),
-    ])  # fmt: skip
-
-    assert stands(engine) == "assignment_accepted"
-
-
 def test_of_two_of_a_kind_the_newer_by_its_own_time_stays(engine: sa.Engine):
     newer, older = "2026-01-05T10:00:00+00:00", "2026-01-04T10:00:00-03:00"
     one_by_one(engine, "collateralxp", [

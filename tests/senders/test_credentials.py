@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import json
 import time
+import urllib.parse
 from collections.abc import Callable
 
 import httpx
@@ -36,9 +37,9 @@ def hmac_of(body: bytes, secret: str = "hmac-of-maxwell") -> dict[str, str]:
 
 
 def aws(url: str, body: bytes, *, secret: str = "aws-secret", key: str = "AKIDEXAMPLE", region: str = "us-east-1",
-        service: str = "execute-api", at: str | None = None) -> dict[str, str]:  # fmt: skip
+        service: str = "execute-api", at: str | None = None, **more: str) -> dict[str, str]:  # fmt: skip
     """The headers that botocore signs a request with."""
-    request = AWSRequest("POST", url, data=body, headers={"Content-Type": "application/json"})
+    request = AWSRequest("POST", url, data=body, headers={"Content-Type": "application/json"} | more)
     signer = SigV4Auth(Credentials(key, secret), service, region)
     if at is None:
         signer.add_auth(request)
@@ -194,10 +195,14 @@ def test_an_aws_signature_covers_every_byte_of_the_body(served: Receiver):
         assert deliver(served, headers, changed).status_code == 401
 
 
-@pytest.mark.parametrize("query", ["", "?b=2&a=1&a=0", "?q=a%20b%2Fc&empty=&x=%C3%A9~"])
-def test_our_verifying_agrees_with_botocores_signing(query: str):
+@pytest.mark.parametrize("dated", [{}, {"Date": "replaced"}], ids=["x-amz-date", "date"])
+@pytest.mark.parametrize(
+    "query", ["", "?b=2&a=1&a=0", "?q=a%20b%2Fc&empty=&x=%C3%A9~", "?q=a+b&x=%c3%a9&raw=a:b/c,d", "?a=%7E&lone"]
+)
+def test_our_verifying_agrees_with_botocores_signing(query: str, dated: dict[str, str]):
+    """Whatever way the query is coded: botocore signs that of a URL as it is. And with the one date or the other."""
     url = f"https://example.com/api/v1/senders/maxwell/web%20hook{query}"
-    signed = aws(url, BODY, at="20261120T010203Z")
+    signed = aws(url, BODY, at="20261120T010203Z", **dated)
     headers = [("host", "example.com"), *((name.lower(), value) for name, value in signed.items())]
     knock = Knock("POST", "/api/v1/senders/maxwell/web%20hook", query[1:], headers, 1795136530.0, BODY)
     proof = AwsSignature({"AKIDEXAMPLE": "aws-secret"}, "us-east-1", "execute-api", 300)
@@ -205,6 +210,31 @@ def test_our_verifying_agrees_with_botocores_signing(query: str):
     assert proof.refuses(knock) is None
     assert proof.refuses(Knock("PUT", knock.path, knock.query, headers, knock.at, BODY)) is not None
     assert proof.refuses(Knock("POST", knock.path, knock.query, headers, knock.at + 301, BODY)) is not None
+    assert proof.refuses(Knock("POST", knock.path, knock.query + "&c=d", headers, knock.at, BODY)) is not None
+    assert ("date" in signed or "Date" in signed) == bool(dated)
+
+
+def test_the_query_may_be_signed_as_it_is_coded_anew():
+    """As AWS has it, and as botocore signs parameters that it is handed."""
+    request = AWSRequest("POST", "https://example.com/x", data=BODY, params={"q": "a b/c", "e": "é"})
+    SigV4Auth(Credentials("AKIDEXAMPLE", "aws-secret"), "execute-api", "us-east-1").add_auth(request)
+    headers = [("host", "example.com"), *((name.lower(), value) for name, value in request.headers.items())]
+    proof = AwsSignature({"AKIDEXAMPLE": "aws-secret"}, "us-east-1", "execute-api", 300)
+
+    for sent in ("q=a%20b/c&e=%c3%a9", "e=%C3%A9&q=a%20b%2Fc"):
+        assert proof.refuses(Knock("POST", "/x", sent, headers, time.time(), BODY)) is None
+    assert proof.refuses(Knock("POST", "/x", "e=%C3%A9&q=a%20b%2Fd", headers, time.time(), BODY)) is not None
+
+
+@pytest.mark.parametrize("coded", [True, False])
+@pytest.mark.parametrize("secret", ["a+b%2Bc", "100%", "a b"])
+def test_a_clients_secret_is_taken_coded_or_as_it_is(engine: sa.Engine, secret: str, coded: bool):
+    with receiver(engine, OPEN | {"MAXWELL_OAUTH_CLIENT_SECRET": secret}) as running:
+        said = urllib.parse.quote_plus(secret) if coded else secret
+        for given, status in ((said, 200), (said + "x", 401)):
+            form = {"grant_type": "client_credentials"}
+            answer = httpx.post(running.url + TOKEN_PATH, data=form, headers=basic(f"maxwell-client:{given}"))
+            assert answer.status_code == status
 
 
 def test_maxwell_fetches_a_token_and_delivers_with_it(served: Receiver):

@@ -152,6 +152,49 @@ def test_one_that_nobody_knows_is_unbound_until_its_file_is_there(engine: sa.Eng
     assert row(engine, "maxwell_applications")["loan_id"] == made
 
 
+def test_a_tie_by_address_gives_way_to_the_file_that_has_the_number(engine: sa.Engine):
+    """Which may be known only later; one by number stays, and is not looked for again."""
+    wrong = loan(engine, "R1", "1", "ann@example.com")
+    deliver(engine, "maxwell", [CREATED | {"loanNumber": "4711"}])
+    assert row(engine, "maxwell_applications")["loan_id"] == wrong
+
+    right = loan(engine, "R2", "4711")
+    deliver(engine, "maxwell", [MILESTONE])
+
+    assert row(engine, "maxwell_applications")["loan_id"] == right
+    assert receipts(engine)[-1] == ("applied", "unordered, bound by number")
+    deliver(engine, "maxwell", [CLEAR])
+    assert receipts(engine)[-1] == ("applied", "unordered, bound before")
+
+
+def test_a_tie_by_address_moves_with_the_address(engine: sa.Engine):
+    loan(engine, "R1", "1", "ann@example.com")
+    deliver(engine, "maxwell", [CREATED])
+    with engine.begin() as conn:
+        conn.exec_driver_sql("UPDATE borrowers SET email = 'other@example.com'")
+    right = loan(engine, "R2", "2", "ann@example.com")
+
+    deliver(engine, "maxwell", [MILESTONE])
+
+    assert row(engine, "maxwell_applications")["loan_id"] == right
+
+
+@pytest.mark.parametrize("in_one", [True, False])
+def test_a_create_that_is_sent_again_overwrites_nothing_and_fills_what_is_null(engine: sa.Engine, in_one: bool):
+    changed = {"event": "application.updated", "loanFileId": "lf-1", "borrowerEmail": "new@example.com",
+               "application": {"firstName": "Anna", "declarations": {"a": 2}}}  # fmt: skip
+    again = CREATED | {"application": {**CREATED["application"], "lastName": "Smith", "firstName": "Ann"}, "x": 1}
+    told = [CREATED, changed, MILESTONE, again]
+    landings = deliver(engine, "maxwell", told) if in_one else one_by_one(engine, "maxwell", told)
+
+    found = row(engine, "maxwell_applications")
+    assert landings == ["applied"] * 4
+    assert (found["first_name"], found["last_name"], found["email"]) == ("Anna", "Smith", "new@example.com")
+    assert (found["mailing_city"], found["milestone"], found["ssn_last4"]) == ("Reno", "Underwriting", "6789")
+    assert '"declarations":{"a":2}' in FieldKeys(SETTINGS.field_keys).open(found["sections_encrypted"])
+    assert "begun before: it fills what is null" in receipts(engine)[-1][1]
+
+
 def test_no_borrowers_data_is_in_a_receipt(served: Receiver, engine: sa.Engine):
     send(served, "maxwell", MILESTONE)
     send(served, "maxwell", CREATED)

@@ -96,7 +96,9 @@ def test_what_a_column_cannot_hold_and_what_no_column_is_for_is_kept_aside(serve
 def test_a_body_that_is_no_object_is_422_and_one_that_is_not_utf8_is_400(served: Receiver, engine: sa.Engine):
     assert send(served, "mmi", b'"text"').status_code == 422
     assert send(served, "mmi", b"[" * 100 + b"]" * 100).status_code == 422
-    assert send(served, "mmi", b'{"a":"\xff"}').status_code == 400
+    for body, position in ((b'{"a":"\xff"}', 6), ('{"é":"'.encode() + b'\xc3"}', 7), (b"\xef\xbb\xbf\xff{}", 3)):
+        answer = send(served, "mmi", body)
+        assert (answer.status_code, answer.json()["position"]) == (400, position), body
     assert send(served, "mmi", b"").status_code == 400
     assert all(each["keys"] is not None for each in rows(engine, "refused_deliveries"))
 

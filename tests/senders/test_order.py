@@ -25,7 +25,8 @@ from receiver.reception import Reception
 from receiver.senders import SENDERS
 
 SETTINGS = load(OPEN)
-RECEPTION = Reception([declare(SETTINGS) for declare in SENDERS], FieldKeys(SETTINGS.field_keys))
+KEYS = FieldKeys(SETTINGS.field_keys)
+RECEPTION = Reception([declare(SETTINGS) for declare in SENDERS], KEYS)
 BEGAN = dt.datetime(2026, 11, 1, 12, 0, tzinfo=dt.UTC)
 
 #: Written anew by each landing, whatever it says.
@@ -203,9 +204,89 @@ def test_without_an_order_the_last_arrival_wins(engine: sa.Engine, statuses: lis
     assert row(engine, "mmi_listing_alerts", listing_id=listing)["status"] == statuses[-1]
 
 
-def test_a_timestamp_from_the_future_orders_nothing(engine: sa.Engine):
-    """Else it would silence its subject until then."""
-    landings = one_by_one(engine, "mmi", [mmi("1", 1) | {"timestamp": "2999-01-01 00:00:00"}, mmi("1", 2)])
+@pytest.mark.parametrize("ahead", ["2999-01-01 00:00:00", "2999-01-01T00:00:00Z", "9999-12-31 23:59:59"])
+def test_a_timestamp_from_the_future_is_malformed(engine: sa.Engine, ahead: str):
+    """Else it would silence its subject until then, or what is older would overwrite what is newer."""
+    told = [mmi("1", 1), mmi("1", 3) | {"timestamp": ahead}, mmi("1", 2)]
 
-    assert landings == ["applied", "applied"]
-    assert [reason for _, reason in receipts(engine)] == ["unordered", "newer"]
+    assert one_by_one(engine, "mmi", told) == ["applied", "malformed", "applied"]
+    assert receipts(engine)[1] == ("malformed", "a timestamp more than a day ahead of our clock")
+    assert row(engine, "mmi_loan_officers")["company"] == "company 2"
+
+
+IN_NEW_YORK = Reception([declare(load(OPEN | {"MMI_ZONE": "America/New_York"})) for declare in SENDERS], KEYS)
+
+
+@pytest.mark.parametrize(
+    ("stamps", "said_at"),
+    [
+        (["2025-11-02 00:59:59", "2025-11-02 01:30:00", "2025-11-02 01:30:01", "2025-11-02 02:00:00"], (7, 0)),
+        (["2026-03-08 01:59:59", "2026-03-08 02:30:00", "2026-03-08 02:30:01", "2026-03-08 03:31:00"], (7, 31)),
+        (["2025-11-02 00:00:00", "2025-11-02 01:15:00"], (5, 15)),
+        (["2026-03-08 01:00:00", "2026-03-08 02:15:00"], (7, 15)),
+    ],
+    ids=["autumn", "spring", "within autumn's hour", "within spring's hour"],
+)
+def test_a_timestamp_in_an_hour_that_the_zone_repeats_or_skips_has_its_place(
+    engine: sa.Engine, stamps: list[str], said_at: tuple[int, int]
+):
+    ends = []
+    for number, told in enumerate(itertools.permutations(stamps)):
+        for stamp in told:
+            body = json.dumps(mmi(str(number), 1, company=stamp) | {"timestamp": stamp}).encode()
+            with engine.begin() as conn:
+                IN_NEW_YORK.receive(conn, [IN_NEW_YORK.opened("mmi", body, BEGAN)])
+        found = row(engine, "mmi_loan_officers", nmls=str(number))
+        ends.append((found["company"], found["said_at"].hour, found["said_at"].minute))
+
+    assert set(ends) == {(stamps[-1], *said_at)}
+    assert "unordered" not in {reason for _, reason in receipts(engine)}
+
+
+NUMBERS = [9, "10", "0011", 12, 2**63, str(2**63 + 1), 10**19 + 1, 10.0**21, "9" * 120, "a", "b" * 999, "b" * 998 + "c"]
+
+
+def event_ids(subject: str, ids: Sequence[Any]) -> list[Any]:
+    return [
+        {"event": {"id": each, "showing": {"uid": subject, "name": f"name {number}"}}}
+        for number, each in enumerate(ids)
+    ]
+
+
+@on_postgresql
+@given(ids=st.lists(st.sampled_from(range(len(NUMBERS))), min_size=2, max_size=6, unique=True), seed=st.integers())
+def test_event_ids_of_any_kind_and_size_are_ordered(engine: sa.Engine, ids: list[int], seed: int):
+    """As numbers, whether they come as numbers or as texts, however long; and every text that is no number behind."""
+    subject, told = next(subjects), event_ids("", [NUMBERS[place] for place in ids])
+    for place, body in zip(ids, told, strict=True):
+        body["event"]["showing"] = {"uid": subject, "name": str(place)}
+    random.Random(seed).shuffle(told)
+
+    one_by_one(engine, "showmojo", told)
+
+    assert row(engine, "showmojo_showings", uid=subject)["name"] == str(max(ids))
+
+
+@pytest.mark.parametrize(("one", "same"), [(9, "9"), ("9", "009"), (2**64, str(2**64)), (10.0, "10"), ("a", " a ")])
+def test_an_event_id_is_the_same_however_it_is_written(engine: sa.Engine, one: Any, same: Any):
+    one_by_one(engine, "showmojo", event_ids("s", [one, same]))
+
+    assert [reason for _, reason in receipts(engine)] == ["newer", "same_key"]
+
+
+def test_an_event_id_that_is_too_long_to_be_compared_is_malformed(engine: sa.Engine):
+    assert one_by_one(engine, "showmojo", event_ids("s", ["9" * 1001, "9" * 1000, 1e300])) == [
+        "malformed", "applied", "older",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("nothing", [None, "", "  ", True, [1], {"a": 1}])
+def test_what_is_no_event_id_orders_nothing(engine: sa.Engine, nothing: Any):
+    assert one_by_one(engine, "showmojo", event_ids("s", [nothing])) == ["applied"]
+    assert receipts(engine) == [("applied", "unordered")]
+
+
+@pytest.mark.parametrize("listing", [None, "absent"])
+def test_an_officer_whose_listing_is_null_is_an_officer(engine: sa.Engine, listing: Any):
+    assert deliver(engine, "mmi", [mmi("1", 1) | ({"listing_id": None} if listing is None else {})]) == ["applied"]
+    assert row(engine, "mmi_loan_officers")["company"] == "company 1"

@@ -30,7 +30,7 @@ HISTORIES: dict[str, tuple[str, list[Any], tuple[str, ...]]] = {
     "maxwell": ("maxwell", [MILESTONE, UPDATED, CREATED, CLEAR], ("maxwell_applications",)),
     "collateralxp": (
         "collateralxp",
-        [*(collateralxp("o", n) for n in (2, 1, 3, 5, 4)), of("o", HOLD), of("o", NOTE), of("o", FILES)],
+        [*(collateralxp("o", n) for n in (2, 1, 3, 5, 4)), of("o", HOLD), of("o", NOTE), of("o", FILES), of("o", NOTE)],
         ("appraisal_orders", "appraisal_events", "appraisal_notes", "appraisal_files"),
     ),
 }

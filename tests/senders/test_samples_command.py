@@ -43,6 +43,16 @@ def test_with_another_secret_it_fails_and_says_which(served: Receiver, engine: s
     assert "Not as it should be: showmojo 01-event" in done.stdout
 
 
+def test_a_sender_without_a_secret_is_skipped_and_that_is_said(served: Receiver, engine: sa.Engine):
+    done = samples(engine, "--url", served.url, MMI_SECRET="", COLLATERALXP_URL_SECRET="", COLLATERALXP_TOKEN="")
+
+    said = done.stdout + done.stderr
+    assert (done.returncode, "404" in said) == (0, False), said
+    assert "Skipped mmi: it has no secret here." in said
+    assert "Skipped collateralxp: it has no secret here." in said
+    assert {each["sender"] for each in rows(engine, "mlm_webhook_receipts")} == {"showmojo"}
+
+
 def test_nobody_there_is_one_line(engine: sa.Engine):
     done = samples(engine, "--url", "http://127.0.0.1:9")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from deliveries import OPEN, receipts, row, rows, sample, send
-from running_receiver import engine_to_nowhere, receiver
+from running_receiver import Receiver, engine_to_nowhere, receiver
 from test_maxwell import CREATED, MILESTONE
 from test_order import RECEPTION, mmi
 
@@ -58,6 +58,19 @@ def test_what_waited_lands_in_its_order_once(tmp_path: Path, engine: sa.Engine):
     assert [outcome for outcome, _ in receipts(engine)] == ["applied", "applied", "applied", "applied", "older"]
     assert row(engine, "mmi_loan_officers")["company"] == "company 2"
     assert row(engine, "maxwell_applications")["milestone"] == "Underwriting"
+
+
+def test_what_mmi_is_answered_503_for_lands_when_it_is_sent_again(served: Receiver, engine: sa.Engine):
+    """MMI repeats what is not answered 2xx; a repetition of what was taken changes nothing."""
+    body = sample("mmi/02-lender.json")
+    with receiver(engine_to_nowhere(), OPEN) as away:
+        assert send(away, "mmi", body).status_code == 503
+    assert rows(engine, "mmi_lenders") == []
+
+    assert [send(served, "mmi", body).json()["applied"] for _ in range(2)] == [1, 0]
+
+    assert row(engine, "mmi_lenders")["nmls"] == "3029"
+    assert [outcome for outcome, _ in receipts(engine)] == ["applied", "duplicate"]
 
 
 def test_without_a_spool_it_is_the_senders_to_send_again(engine: sa.Engine):

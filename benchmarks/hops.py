@@ -33,11 +33,14 @@ from .processes import listens, running
 from .seen import share
 from .stage import free_port
 
-TIMES, PAUSE_S = 100, 0.01
+#: At rest between, as long as a change is that is measured idle.
+TIMES, PAUSE_S = 40, 0.05
 LOOK_MS = 1
 QUEUE, ACTOR, ARRIVED = "hops", "hops.arrive", "hops:arrived"
 
-_TABLE = "CREATE TABLE committed (id bigserial PRIMARY KEY, at timestamptz NOT NULL DEFAULT clock_timestamp())"
+_TABLE = (
+    "CREATE TABLE IF NOT EXISTS committed (id bigserial PRIMARY KEY, at timestamptz NOT NULL DEFAULT clock_timestamp())"
+)
 _COMMIT = "INSERT INTO committed DEFAULT VALUES"
 
 
@@ -76,18 +79,20 @@ class Hops:
 
 
 @contextmanager
-def hops(here: Ground, upstream_url: str, ref: str, question: str, body: bytes) -> Iterator[Hops]:
-    """Everything that the hops need, for as long as the block runs. `body` is what a request brings."""
-    port, url = free_port(), here.database("hops")
+def hops(here: Ground, database_url: str, upstream_url: str, ref: str, question: str, body: bytes) -> Iterator[Hops]:
+    """Everything that the hops need, for as long as the block runs: a worker that looks every millisecond takes from
+    whatever else is measured. `body` is what a request brings."""
+    port = free_port()
     redis_url = sa.make_url(here.servers.redis_url).set(database="9").render_as_string(False)
     answering = [sys.executable, "-m", "benchmarks.generator", "--answer", str(port)]
     working = [sys.executable, "-m", "benchmarks.hops", redis_url]
     with ExitStack() as stack:
         stack.enter_context(running(answering, here.directory / "answer.log", os.environ, listens(port)))
         client = stack.enter_context(httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False))
-        connection = stack.enter_context(psycopg.connect(url, autocommit=True))
+        connection = stack.enter_context(psycopg.connect(database_url, autocommit=True))
         connection.execute(_TABLE)
         there = stack.enter_context(redis.Redis.from_url(redis_url))
+        there.flushdb()
         broker = RedisBroker(url=redis_url)  # type: ignore[no-untyped-call]
         broker.declare_queue(QUEUE)
         stack.callback(broker.close)

@@ -146,10 +146,11 @@ def run(rounds: int, say: Callable[[str], None]) -> Measured:
             teller = Teller(house, receiver)
             question = question_of(list(ALL), house.house.names).to_xml()
             upstream = house.mlm.loan_service_url.partition("/los/")[0]
-            each = stack.enter_context(hops(here, upstream, busy[0], question, teller.change(busy[0], FIELDS)))
+            asked = (here.database("hops"), upstream, busy[0], question, teller.change(busy[0], FIELDS))
             _idle(house, teller, busy, 3, Seen())  # connections, caches, and stamps that are seen to be alike
             for number in range(rounds):
-                floor = each.measure()
+                with hops(here, *asked) as each:
+                    floor = each.measure()
                 told = [_floor(floor, seen), _idle(house, teller, busy, CHANGES, seen)]
                 told.append(_load(house, teller, busy, seen))
                 say(f"round {number + 1} of {rounds}: {'; '.join(told)}")

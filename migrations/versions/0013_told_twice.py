@@ -6,7 +6,7 @@ from alembic import op
 
 from migrations.indexes import Index, build, drop
 
-revision = "0021"
+revision = "0013"
 down_revision = "0012"
 branch_labels = None
 depends_on = None

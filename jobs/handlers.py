@@ -63,19 +63,16 @@ class Clerk:
         )
 
     def hydrate_file(self, file_id: int) -> None:
-        """Send the slices that may start, and announce, once an order, that a deep fetch is in flight."""
+        """Announce that a deep fetch is in flight, once an order, and send the slices that may start."""
         with self.engine.begin() as conn:
             file = rows.file_row(conn, file_id)
             if file is None or file.served >= file.ordered:
                 return
             rings = sweeps.startable(conn, self.rules, file)
-        self.bell(rings)
-        if not rings:
-            return
-        with self.engine.begin() as conn:
-            announced = files.note_fetching(conn, file_id)
+            announced = bool(rings) and files.note_fetching(conn, file_id)
             if announced:
                 events.write(conn, file.ref, [events.FETCHING])
+        self.bell(rings)
         if announced:
             self.announce()
 

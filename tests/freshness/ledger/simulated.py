@@ -74,6 +74,10 @@ def text_of(stamp: dt.datetime | float | str | None) -> str | None:
     return stamp.isoformat() if isinstance(stamp, dt.datetime) else stamp
 
 
+#: Whether somebody in this database waits for a lock.
+WAITS = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+
+
 class Ledger:
     """Verbs of the ledger, each in a transaction of its own, at `now`."""
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from simulated import BORROWERS, LOAN_FIELDS, Ledger, at, modified
+from simulated import BORROWERS, LOAN_FIELDS, WAITS, Ledger, at, modified
 from sqlalchemy import Engine, event
 from sqlalchemy.exc import DBAPIError
 
@@ -186,9 +186,6 @@ def test_batches_with_the_same_files_in_opposite_order_do_not_deadlock(engine: E
         thread.join()
     assert faults == []
     assert ledger.rows("SELECT count(*) AS n FROM mlm_webhook_receipts") == [{"n": 2400}]
-
-
-WAITS = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
 
 
 def test_a_batch_and_an_import_that_both_make_a_file_and_order_another_do_not_deadlock(engine: Engine) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+import threading
 
 import pytest
-from simulated import BORROWERS, LOAN_FIELDS, RECENT, Ledger, at, causes, modified
+from simulated import BORROWERS, LOAN_FIELDS, RECENT, WAITS, Ledger, at, causes, modified
 
 from freshness.errors import UnknownFile, UnknownOwnWrite, UnreadableStamp
 from freshness.ledger import batches, captures, own_writes, sweeps
@@ -13,7 +14,7 @@ from freshness.ledger.captures import Capture
 from freshness.ledger.files import FileRef
 from freshness.ledger.orders import place
 from freshness.ledger.own_writes import Exited
-from freshness.ledger.rows import file_under_lock
+from freshness.ledger.rows import FileRow, file_under_lock
 
 LOAN = FileRef("loan", "R1")
 
@@ -229,6 +230,34 @@ def test_an_abandoned_own_write_does_not_make_every_later_commit_order(fresh: Le
     fresh.leave(second)
     fresh.read_all(5)
     assert causes(fresh.orders(), "at work") == 0
+
+
+@pytest.mark.parametrize("own_writes_open", [True, False])
+def test_who_closes_and_locks_waits_for_others_and_sees_what_they_have_committed(
+    fresh: Ledger, own_writes_open: bool
+) -> None:
+    """An order is being placed, and an exit: the file's row is read as both have left it, and no own write is open."""
+    file_id, before = fresh.number("id"), fresh.number("ordered")
+    leaving = [fresh.register(), fresh.register(capture=False)] if own_writes_open else []
+    seen: list[FileRow | None] = []
+
+    def close_and_lock() -> None:
+        with fresh.begin() as conn:
+            seen.append(own_writes.close_open_and_lock(conn, file_id))
+
+    with fresh.begin() as conn:
+        place(conn, file_id, "refresh")
+        for each in leaving[:1]:
+            own_writes.exit_own_write(conn, fresh.rules, LOAN, each, True)
+        locking = threading.Thread(target=close_and_lock)
+        locking.start()
+        while not fresh.rows(WAITS):
+            assert locking.is_alive()
+    locking.join()
+    (row,) = seen
+    assert row is not None
+    assert row.ordered == fresh.number("ordered") > before
+    assert all(fresh.own_write(each)["closed_at"] is not None for each in leaving)
 
 
 def test_a_registration_does_not_wait_for_the_files_row_which_somebody_may_hold_for_long(fresh: Ledger) -> None:

@@ -75,6 +75,9 @@ def drop(admin: psycopg.Connection, name: str) -> None:
     admin.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
+#: Who in this database waits for a lock.
+WAITS = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+
 #: Tables whose rows a migration has put there.
 KEPT = ("alembic_version", "event_counter", "stamp_calibration", "backstop_turns")
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from databases import WAITS
 from running_receiver import NEWER, OPEN, Receiver, engine_to_nowhere, receiver
 
 from console.embedded import PostgreSQL
@@ -301,10 +302,7 @@ def test_a_connection_that_an_administrator_ends_under_a_batch_is_postgresql_awa
             answers: list[Any] = []
             thread = threading.Thread(target=lambda: answers.append(served.post(json=[entry("R1")])))
             thread.start()
-            ended = (
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                " WHERE wait_event_type = 'Lock' AND datname = current_database()"
-            )
+            ended = f"SELECT pg_terminate_backend(pid) FROM ({WAITS}) waiting"
             until(lambda: bool(other.exec_driver_sql(ended).all()))
             thread.join()
         assert answers[0].status_code == 202

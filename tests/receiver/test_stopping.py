@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import sqlalchemy as sa
+from databases import WAITS
 from receiver_process import WITHIN_S, Process, listen, receiver_process
 from running_receiver import MLM_TOKEN, NEWER, SEEDED, WEBHOOK
 
@@ -21,7 +22,6 @@ from freshness.rules import rules_of
 from freshness.settings import load
 
 BATCH = [{"eventType": "Modified", "referenceNumber": "R1", "values": {"sLastModifiedTimestamp": NEWER}}]
-WAITS = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 
 
 def outcomes(engine: sa.Engine) -> list[str]:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from random import Random
 from typing import Any
 
+import databases
 from sqlalchemy import Connection, Engine
 
 from freshness.concerns import Concern
@@ -40,23 +41,14 @@ FEW = (LOAN_FIELDS, BORROWERS, ASSETS)
 
 LOT = Random(1)
 
-#: Rows that a migration has put there.
-KEPT = ("alembic_version", "event_counter", "stamp_calibration", "backstop_turns")
-
 #: The one stored value as it stands once a webhook's stamp has equalled a read's.
 CALIBRATED = "UPDATE stamp_calibration SET auto_resolution_s = 1, alike_at = mlm_now(), unlike = 0, cleared_at = NULL"
 
 
 def empty(engine: Engine) -> None:
     """Take everything out of a database but what its migrations have put there, and what it knows of MLM's stamps."""
+    databases.empty(engine)
     with engine.begin() as conn:
-        tables = conn.exec_driver_sql(
-            "SELECT quote_ident(relname) FROM pg_class WHERE relkind IN ('r', 'p') AND NOT relispartition "
-            "AND relnamespace = 'public'::regnamespace AND relname <> ALL (%(kept)s) ORDER BY relname = 'audit_log'",
-            {"kept": list(KEPT)},
-        )
-        for table in tables.scalars().all():
-            conn.exec_driver_sql(f"DELETE FROM {table}")
         conn.exec_driver_sql("UPDATE event_counter SET last_number = 0")
         conn.exec_driver_sql(CALIBRATED)
         conn.exec_driver_sql("UPDATE backstop_turns SET begun_at = '-infinity', holder = NULL")
@@ -72,10 +64,6 @@ def text_of(stamp: dt.datetime | float | str | None) -> str | None:
     if isinstance(stamp, (int, float)):
         stamp = at(stamp)
     return stamp.isoformat() if isinstance(stamp, dt.datetime) else stamp
-
-
-#: Whether somebody in this database waits for a lock.
-WAITS = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
 
 
 class Ledger:

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from simulated import BORROWERS, LOAN_FIELDS, WAITS, Ledger, at, modified
+from databases import WAITS
+from simulated import BORROWERS, LOAN_FIELDS, Ledger, at, modified
 from sqlalchemy import Engine, event
 from sqlalchemy.exc import DBAPIError
 

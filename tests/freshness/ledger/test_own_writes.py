@@ -6,7 +6,8 @@ import datetime as dt
 import threading
 
 import pytest
-from simulated import BORROWERS, LOAN_FIELDS, RECENT, WAITS, Ledger, at, causes, modified
+from databases import WAITS
+from simulated import BORROWERS, LOAN_FIELDS, RECENT, Ledger, at, causes, modified
 
 from freshness.errors import UnknownFile, UnknownOwnWrite, UnreadableStamp
 from freshness.ledger import batches, captures, own_writes, sweeps

@@ -63,16 +63,19 @@ class Clerk:
         )
 
     def hydrate_file(self, file_id: int) -> None:
-        """Announce that a deep fetch is in flight, once an order, and send the slices that may start."""
+        """Send the slices that may start, and announce, once an order, that a deep fetch is in flight."""
         with self.engine.begin() as conn:
             file = rows.file_row(conn, file_id)
             if file is None or file.served >= file.ordered:
                 return
             rings = sweeps.startable(conn, self.rules, file)
-            announced = bool(rings) and files.note_fetching(conn, file_id)
+        self.bell(rings)
+        if not rings:
+            return
+        with self.engine.begin() as conn:
+            announced = files.note_fetching(conn, file_id)
             if announced:
                 events.write(conn, file.ref, [events.FETCHING])
-        self.bell(rings)
         if announced:
             self.announce()
 

@@ -98,7 +98,8 @@ ON CONFLICT (file_id, concern) DO UPDATE SET held = NULL,
 
 
 _FETCHING = """
-UPDATE file_freshness SET fetching_order = ordered WHERE id = %(file_id)s AND fetching_order < ordered
+UPDATE file_freshness SET fetching_order = ordered
+WHERE id = %(file_id)s AND fetching_order < ordered AND served < ordered
 """
 
 
@@ -212,6 +213,6 @@ def mark_deleted(conn: Connection, rules: Rules, file: FileRow, *, order: int) -
 
 
 def note_fetching(conn: Connection, file_id: int) -> bool:
-    """Whether a deep fetch for the newest order was not announced yet; it counts as announced from now on. Not if the
-    file is locked for long: no slice waits for an announcement."""
+    """Whether a deep fetch for the newest order was not announced yet; it counts as announced from now on. Not if that
+    order is served by now, so that nobody hears of a fetch after its end, nor if the file is locked for long."""
     return within_patience(conn, _FETCHING, {"file_id": file_id}) == 1

@@ -1,8 +1,8 @@
 """The state of a file, in one word. Pure.
 
 Deleted or unstamped if its last loan-fields read said so; else stale if a concern is; else unconfirmed if one holds
-nothing, or less than the mark or `wanted`, or an own write that was closed has not exited; else fresh. A copy that
-differs is never called fresh (docs/protocol.md, "The numbers").
+nothing, or less than the mark or `wanted`, or an own write that was closed has not exited, or the file is doubted after
+a new epoch; else fresh. A copy that differs is never called fresh (docs/protocol.md, "The numbers").
 """
 
 from __future__ import annotations
@@ -49,9 +49,10 @@ def state_of(
     newest: dt.datetime | None,
     deleted: bool,
     unstamped: bool,
+    doubted: bool,
     write_under_way: bool,
 ) -> State:
-    """The state of a file. `newest` is the newer of mark and wanted.
+    """The state of a file. `newest` is the newer of mark and wanted; `doubted`, that more may have been announced.
 
     `write_under_way`: an own write that was closed has not exited, so the portal's local half may still land.
     """
@@ -61,7 +62,7 @@ def state_of(
         return State.UNSTAMPED
     if any(holding.is_stale(ordered) for holding in holdings):
         return State.STALE
-    if write_under_way or any(holding.is_behind(newest) for holding in holdings):
+    if write_under_way or doubted or any(holding.is_behind(newest) for holding in holdings):
         return State.UNCONFIRMED
     return State.FRESH
 

@@ -135,7 +135,7 @@ def test_a_second_run_waits_without_holding_up_the_first_ones_indexes(empty_data
     runs = [subprocess.Popen([sys.executable, "-c", program, empty_database_url], cwd=ROOT) for _ in range(2)]
     assert [run.wait(timeout=60) for run in runs] == [0, 0]
     with psycopg.connect(empty_database_url) as conn:
-        assert conn.execute("SELECT version_num FROM alembic_version").fetchone() == ("0013",)
+        assert conn.execute("SELECT version_num FROM alembic_version").fetchone() == ("0014",)
 
 
 def test_forward_and_back_while_deliveries_come_and_nothing_is_lost(empty: Engine, empty_database_url: str):

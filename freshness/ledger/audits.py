@@ -77,7 +77,7 @@ def begin(conn: Connection, file_id: int) -> Auditing | None:
     owner = owner_of(file) if file is not None and file.is_there else None
     if file is None or owner is None:
         return None
-    return Auditing(Asking(file.id, file.ref, file.epoch), owner, own_writes.seen(conn, file.id))
+    return Auditing(Asking(file.id, file.ref, file.epoch, file.now), owner, own_writes.seen(conn, file.id))
 
 
 def claim(conn: Connection, rules: Rules, auditing: Auditing, stamp_text: str | None) -> Claim | None:

@@ -17,7 +17,8 @@ from ..confirming import Confirmation, HeldBy
 from ..errors import LeaseLost
 from ..readiness import GIVE_UP_AFTER
 from ..rules import LONGEST_UNQUIET_S, Rules
-from . import epochs, own_writes, unconfirmed
+from ..state import State
+from . import epochs, events, own_writes, unconfirmed
 from .files import mirror_mark, owner_of
 from .orders import place
 from .rows import FileRow, concern_rows, file_row, file_under_lock, resolution_in_force
@@ -28,11 +29,12 @@ FIRST_AGAIN_S, LONGEST_AGAIN_S = 30.0, 600.0
 
 @dataclass(frozen=True, slots=True)
 class Asking:
-    """A confirmation under way: which file to read, and the epoch when it began."""
+    """A confirmation under way: which file to read, and the epoch and the time when it began."""
 
     file_id: int
     ref: str
     epoch: int
+    began_at: dt.datetime
 
 
 _CANDIDATES = """
@@ -56,7 +58,11 @@ UPDATE file_freshness SET confirm_at = %(at)s, confirmations = %(count)s
 WHERE id = %(file_id)s AND confirm_at IS NOT NULL
 """
 
-_CONFIRMED = "UPDATE file_freshness SET confirmed_at = mlm_now(), round_at = mlm_now() WHERE id = %(file_id)s"
+_CONFIRMED = """
+UPDATE file_freshness SET confirmed_at = mlm_now(), round_at = mlm_now(),
+    doubted_until = CASE WHEN doubted_until > %(began_at)s THEN doubted_until END
+WHERE id = %(file_id)s
+"""
 
 _RAISE = """
 UPDATE file_freshness SET
@@ -80,9 +86,13 @@ def due(conn: Connection, rules: Rules, limit: int = 100) -> list[Ring]:
     for row in conn.exec_driver_sql(_CANDIDATES, {"quiet": rules.quiet_s, "limit": limit}).all():
         file = file_row(conn, row.id)
         assert file is not None  # noqa: S101 - locked above
-        if not unconfirmed.is_candidate(file, concern_rows(conn, rules, file)):
+        concerns = concern_rows(conn, rules, file)
+        if not unconfirmed.is_candidate(file, concerns):
             unconfirmed.note(conn, rules, row.id)
             _put_off(conn, row.id, row.now + dt.timedelta(seconds=rules.quiet_s), row.confirmations)
+            continue
+        if (doubted_until := unconfirmed.doubt_to_wait_out(file, concerns)) is not None:
+            _put_off(conn, row.id, doubted_until, row.confirmations)
             continue
         quiet_at = row.active_at + dt.timedelta(seconds=rules.quiet_s) if row.active_at else row.now
         at_last = (row.unconfirmed_since or row.now) + dt.timedelta(seconds=LONGEST_UNQUIET_S)
@@ -104,7 +114,7 @@ def others(conn: Connection, failed: Sequence[str], limit: int) -> list[Ring]:
 def begin(conn: Connection, file_id: int) -> Asking | None:
     """What to read for a confirmation."""
     file = file_row(conn, file_id)
-    return Asking(file.id, file.ref, file.epoch) if file else None
+    return Asking(file.id, file.ref, file.epoch, file.now) if file else None
 
 
 def finish(
@@ -141,7 +151,7 @@ def finish(
         raise LeaseLost(file.id, "confirmation", "the file moved")
     rings: tuple[Ring, ...] = ()
     if found.new_epoch:
-        epochs.begin(conn, file.id, v)
+        epochs.begin(conn, rules, file.id, v)
     else:
         conn.exec_driver_sql(_RAISE, {"file_id": file.id, "v": v})
     if found.orders:
@@ -149,8 +159,10 @@ def finish(
         conn.exec_driver_sql(_GIVEN_UP_AT, parameters)
         cause = "MLM has gone back" if found.new_epoch else "a confirmation found another stamp"
         rings = place(conn, file.id, cause, wanted=v, backstop=backstop).rings
-    conn.exec_driver_sql(_CONFIRMED, {"file_id": file.id})
-    unconfirmed.note(conn, rules, file.id)
+    conn.exec_driver_sql(_CONFIRMED, {"file_id": file.id, "began_at": asking.began_at})
+    state = unconfirmed.note(conn, rules, file.id)
+    if file.doubted_until is not None and state is State.FRESH:
+        events.write(conn, file.ref, [events.FRESH])
     return rings
 
 

@@ -43,7 +43,7 @@ def begin_anew(conn: Connection, rules: Rules, file_id: int) -> Placed:
     if (owner := owner_of(file)) is not None:
         conn.exec_driver_sql(_MIRROR[owner.kind], {"id": owner.id})
     own_writes.close_open_and_lock(conn, file_id)
-    epochs.begin(conn, file_id, None)
+    epochs.begin(conn, rules, file_id, None)
     placed = place(conn, file_id, CAUSE)
     unconfirmed.note(conn, rules, file_id)
     return placed

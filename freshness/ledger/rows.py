@@ -37,6 +37,8 @@ class FileRow:
     served: int
     due_at: dt.datetime | None
     epoch: int
+    doubted_until: dt.datetime | None
+    doubted_below: dt.datetime | None
     unstamped: bool
     deleted_at: dt.datetime | None
     not_found_at: dt.datetime | None
@@ -100,8 +102,8 @@ class ConcernRow:
 #: The columns of a `FileRow`, in order.
 COLUMNS = (
     "id, ref, kind, loan_id, lead_id, mark, mark_seen_at, captured, wanted, wanted_seen_at, ordered, "
-    "served, due_at, epoch, unstamped, deleted_at, not_found_at, racy_stamp, slice_committed_at, unconfirmed_since, "
-    "confirm_at, confirmations, confirmed_at, mlm_now() AS now"
+    "served, due_at, epoch, doubted_until, doubted_below, unstamped, deleted_at, not_found_at, racy_stamp, "
+    "slice_committed_at, unconfirmed_since, confirm_at, confirmations, confirmed_at, mlm_now() AS now"
 )
 
 _FILE = f"SELECT {COLUMNS} FROM file_freshness WHERE id = %(file_id)s"  # noqa: S608

@@ -133,7 +133,7 @@ def _status(conn: Connection, rules: Rules, file: FileRow, concerns: Mapping[Con
         ref=file.ref,
         state=state.value,
         since=_since(file, state, concerns.values()),
-        why=_why(file, state, statuses),
+        why=_why(state, statuses, is_doubted=unconfirmed.is_doubted(file, concerns)),
         mark=file.mark,
         wanted=file.wanted,
         captured=file.captured,
@@ -187,7 +187,7 @@ def _since(file: FileRow, state: State, concerns: Any) -> dt.datetime | None:
     return max((row.landed_at for row in concerns if row.landed_at), default=None)
 
 
-def _why(file: FileRow, state: State, concerns: tuple[ConcernStatus, ...]) -> str | None:
+def _why(state: State, concerns: tuple[ConcernStatus, ...], *, is_doubted: bool) -> str | None:
     if state is State.FRESH:
         return None
     if state is State.DELETED:
@@ -198,6 +198,8 @@ def _why(file: FileRow, state: State, concerns: tuple[ConcernStatus, ...]) -> st
         late = [f"{c.concern}: {c.why}" + (f" ({c.last_error})" if c.last_error else "") for c in concerns if c.why]
         return "; ".join(late)
     low = [c.concern for c in concerns if c.state == "unconfirmed"]
+    if not low and is_doubted:
+        return "what was announced before the file began anew may not show in MLM's answers yet; confirmed when it must"
     if not low:
         return "an own write that was closed has not ended yet"
     return f"{', '.join(low)}: held below the newest stamp we know of; confirmed once the file is quiet"

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping
 from functools import partial
 
@@ -55,16 +56,35 @@ def note_of(conn: Connection, rules: Rules, file: FileRow, concerns: Mapping[Con
 def is_candidate(file: FileRow, concerns: Mapping[Concern, ConcernRow]) -> bool:
     """Whether the file is to be confirmed once it is quiet. A deleted one is not: it holds nothing by right. Nor an
     unstamped one: every webhook of it orders, and the rounds see when it shows a stamp again."""
-    holdings = holdings_of(concerns)
-    settled = file.deleted_at is not None or file.unstamped
-    return not settled and needs_confirmation(holdings, ordered=file.ordered, newest=file.newest)
+    return not _is_settled(file) and (is_doubted(file, concerns) or _holds_too_little(file, concerns))
+
+
+def doubt_to_wait_out(file: FileRow, concerns: Mapping[Concern, ConcernRow]) -> dt.datetime | None:
+    """Until when a candidate waits that is one only for a doubt, which no confirmation before then could end."""
+    is_to_come = file.doubted_until is not None and file.doubted_until > file.now
+    return file.doubted_until if is_to_come and not _holds_too_little(file, concerns) else None
+
+
+def is_doubted(file: FileRow, concerns: Mapping[Concern, ConcernRow]) -> bool:
+    """Whether what the file holds may be older than what was announced and is not known any more."""
+    below = file.doubted_below
+    is_past_it = below is not None and not any(holding.is_behind(below) for holding in holdings_of(concerns))
+    return file.doubted_until is not None and not is_past_it
+
+
+def _is_settled(file: FileRow) -> bool:
+    return file.deleted_at is not None or file.unstamped
+
+
+def _holds_too_little(file: FileRow, concerns: Mapping[Concern, ConcernRow]) -> bool:
+    return needs_confirmation(holdings_of(concerns), ordered=file.ordered, newest=file.newest)
 
 
 def _may_come_to_be(file: FileRow, concerns: Mapping[Concern, ConcernRow]) -> bool:
     """Whether a file that is no candidate now, for what is behind is due to run, may be one again without more cause:
     it keeps its place."""
     behind = any(holding.is_behind(file.newest) for holding in holdings_of(concerns))
-    return behind and file.deleted_at is None and not file.unstamped
+    return behind and not _is_settled(file)
 
 
 def state(conn: Connection, file: FileRow, concerns: Mapping[Concern, ConcernRow]) -> State:
@@ -76,6 +96,7 @@ def state(conn: Connection, file: FileRow, concerns: Mapping[Concern, ConcernRow
         newest=file.newest,
         deleted=file.deleted_at is not None,
         unstamped=file.unstamped,
+        doubted=is_doubted(file, concerns),
     )
     said = by_numbers(write_under_way=False)
     if said is not State.FRESH:

@@ -70,6 +70,10 @@ class FileFreshness(Base):
     #: Latest due time of an order that is not due at once.
     due_at: Mapped[dt.datetime | None] = mapped_column(INSTANT)
     epoch: Mapped[int] = mapped_column(BigInteger, server_default=text("1"))
+    #: Until then a read may show less than was announced and is not known any more, a confirmation after it ends the
+    #: doubt; and the stamp from which on what is held was not doubted: None if no stamp tells.
+    doubted_until: Mapped[dt.datetime | None] = mapped_column(INSTANT)
+    doubted_below: Mapped[dt.datetime | None] = mapped_column(INSTANT)
 
     unstamped: Mapped[bool] = mapped_column(server_default=text("false"))
     deleted_at: Mapped[dt.datetime | None] = mapped_column(INSTANT)

@@ -20,6 +20,7 @@ def state(
     newest: int | None = 5,
     deleted: bool = False,
     unstamped: bool = False,
+    doubted: bool = False,
     write_under_way: bool = False,
 ) -> State:
     return state_of(
@@ -28,6 +29,7 @@ def state(
         newest=t(newest) if newest is not None else None,
         deleted=deleted,
         unstamped=unstamped,
+        doubted=doubted,
         write_under_way=write_under_way,
     )
 
@@ -48,6 +50,11 @@ def test_what_holds_less_or_nothing_is_unconfirmed(other: Holding) -> None:
 
 def test_a_closed_own_write_that_has_not_exited_leaves_the_file_unconfirmed() -> None:
     assert state(GOOD, write_under_way=True) is State.UNCONFIRMED
+
+
+def test_a_file_that_is_doubted_after_a_new_epoch_is_not_fresh_whatever_it_holds() -> None:
+    assert state(GOOD, doubted=True) is State.UNCONFIRMED
+    assert state(STALE, doubted=True) is State.STALE
 
 
 def test_deleted_comes_before_unstamped_before_stale_before_unconfirmed() -> None:

@@ -82,6 +82,12 @@ class Ours:
         """Whether the file would be called fresh."""
         holdings = [Holding(instant(h), s) for h, s in zip(held, served, strict=True)]
         state = state_of(
-            holdings, ordered=ordered, newest=instant(newest), deleted=False, unstamped=False, write_under_way=write
+            holdings,
+            ordered=ordered,
+            newest=instant(newest),
+            deleted=False,
+            unstamped=False,
+            doubted=False,
+            write_under_way=write,
         )
         return state is State.FRESH

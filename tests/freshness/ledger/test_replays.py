@@ -85,6 +85,7 @@ def test_by_force_what_the_guard_would_skip_is_ordered_and_wanted_stays(ledger: 
 
 def test_by_force_the_guards_own_reason_stays_where_it_orders(ledger: Ledger) -> None:
     ledger.webhook(5)
+    ledger.later(ledger.rules.read_lag_s)
     ledger.settled(0)
     (done,) = replay(ledger, force=True)
     assert (done.outcome, done.reason) == ("dispatched", "newer")
@@ -100,6 +101,7 @@ def test_by_force_no_file_is_made_up_and_no_event(ledger: Ledger, event: str) ->
 
 def test_a_deletion_orders_again(ledger: Ledger) -> None:
     ledger.webhook(5, event="Deleted")
+    ledger.later(ledger.rules.read_lag_s)
     ledger.settled(0)
     (done,) = replay(ledger)
     assert (done.outcome, done.reason) == ("dispatched", "deleted_event")

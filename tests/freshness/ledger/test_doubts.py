@@ -1,0 +1,142 @@
+"""Doubts: what was announced and is not known any more may not show in MLM's answers yet; so long no copy is fresh."""
+
+from __future__ import annotations
+
+import pytest
+from simulated import LOAN_FIELDS, RECENT, Ledger, at, text_of
+
+from freshness.ledger import confirmations, files, restores
+
+
+def begin_anew(ledger: Ledger) -> None:
+    with ledger.begin() as conn:
+        restores.begin_anew(conn, ledger.rules, ledger.number("id"))
+
+
+def confirm(ledger: Ledger, stamp: float | None) -> int:
+    """How many orders a confirmation placed that met this stamp."""
+    with ledger.begin() as conn:
+        asking = confirmations.begin(conn, ledger.number("id"))
+        assert asking is not None
+        return len(confirmations.finish(conn, ledger.rules, asking, text_of(stamp)))
+
+
+def rung(ledger: Ledger) -> int:
+    """How many confirmations are due now."""
+    with ledger.begin() as conn:
+        return len(confirmations.due(conn, ledger.rules))
+
+
+@pytest.fixture
+def doubted(ledger: Ledger) -> Ledger:
+    """R1 was fresh at 0 and told of a save at 60; an operator began it anew, and a read from behind showed 0."""
+    ledger.settled(0)
+    ledger.later(3600)
+    ledger.webhook(60)
+    ledger.later(10)
+    begin_anew(ledger)
+    ledger.read_all(0)
+    return ledger
+
+
+def test_a_file_begun_anew_just_after_a_webhook_is_not_fresh_by_a_read_that_may_be_from_behind(
+    doubted: Ledger,
+) -> None:
+    status = doubted.status()
+    assert (status.state, status.served) == ("unconfirmed", status.ordered)
+    assert "announced" in str(status.why)
+
+
+def test_a_confirmation_from_behind_does_not_end_the_doubt_and_one_after_the_read_lag_finds_the_save(
+    doubted: Ledger,
+) -> None:
+    assert confirm(doubted, 0) == 0
+    assert doubted.state() == "unconfirmed"
+    doubted.later(doubted.rules.read_lag_s - 10)
+    assert confirm(doubted, 60) == 1
+    assert doubted.state() == "stale"
+    doubted.read_all(60)
+    assert doubted.state() == "fresh"
+
+
+def test_no_confirmation_is_spent_before_it_can_end_the_doubt_and_then_one_makes_the_file_fresh(
+    doubted: Ledger,
+) -> None:
+    for _ in range(9):
+        doubted.later(60)
+        assert rung(doubted) == 0
+    doubted.later(60)
+    assert rung(doubted) == 1
+    doubted.do("DELETE FROM file_events")
+    assert confirm(doubted, 0) == 0
+    assert doubted.state() == "fresh"
+    assert [row["kind"] for row in doubted.rows("SELECT kind FROM file_events")] == ["fresh"]
+    doubted.later(3600)
+    assert rung(doubted) == 0
+
+
+def test_a_stamp_asked_for_before_the_doubt_ends_counts_as_from_behind_however_late_it_comes(doubted: Ledger) -> None:
+    with doubted.begin() as conn:
+        asking = confirmations.begin(conn, doubted.number("id"))
+    doubted.later(3600)
+    with doubted.begin() as conn:
+        assert asking is not None
+        confirmations.finish(conn, doubted.rules, asking, text_of(0))
+    assert doubted.state() == "unconfirmed"
+
+
+def test_a_file_of_which_nothing_was_told_lately_is_fresh_once_it_is_read(ledger: Ledger) -> None:
+    ledger.settled(0)
+    ledger.later(ledger.rules.read_lag_s)
+    begin_anew(ledger)
+    ledger.read_all(0)
+    assert ledger.state() == "fresh"
+
+
+def test_what_holds_all_that_was_forgotten_is_not_doubted(doubted: Ledger) -> None:
+    begin_anew(doubted)
+    doubted.read_all(59)
+    assert doubted.state() == "unconfirmed"
+    begin_anew(doubted)
+    doubted.read_all(60)
+    assert doubted.state() == "fresh"
+
+
+def test_a_second_new_epoch_does_not_end_the_doubt_of_the_first(doubted: Ledger) -> None:
+    begin_anew(doubted)
+    doubted.read_all(0)
+    assert doubted.state() == "unconfirmed"
+
+
+def test_a_late_read_that_finds_mlm_gone_back_doubts_what_was_told_a_moment_ago(ledger: Ledger) -> None:
+    ledger.settled(0)
+    ledger.later(3600)
+    ledger.webhook(60)
+    ledger.later(ledger.rules.read_lag_s + 1)
+    ledger.webhook(70)
+    assert ledger.read(LOAN_FIELDS, -9).outcome == "landed, new epoch"
+    ledger.read_all(-9)
+    assert ledger.state() == "unconfirmed"
+
+
+def test_a_file_that_was_told_of_before_it_was_ours_is_doubted_after_its_first_read(ledger: Ledger) -> None:
+    assert ledger.webhook(RECENT, ref="R1") == "unknown_file"
+    ledger.later(60)
+    with ledger.begin() as conn:
+        files.import_file(conn, "R1")
+    ledger.read_all(0)
+    assert ledger.state() == "unconfirmed"
+    assert ledger.number("doubted_until") == at(RECENT + ledger.rules.read_lag_s)
+
+
+@pytest.mark.parametrize("told_of", ["R2", None])
+def test_a_file_that_nobody_told_of_lately_is_fresh_once_it_is_imported(ledger: Ledger, told_of: str | None) -> None:
+    if told_of is None:
+        assert ledger.webhook(RECENT, ref="R1") == "unknown_file"
+        ledger.later(ledger.rules.read_lag_s)
+    else:
+        assert ledger.webhook(RECENT, ref=told_of) == "unknown_file"
+    with ledger.begin() as conn:
+        files.import_file(conn, "R1")
+    ledger.read_all(0)
+    assert ledger.state() == "fresh"

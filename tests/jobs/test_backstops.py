@@ -21,6 +21,7 @@ from whole_house import until
 from freshness.ledger import backstops, calibration, own_writes, restores
 from freshness.ledger.backstops import Backstop
 from freshness.ledger.files import FileRef
+from jobs.rounds import EVERY_S
 from jobs.worker import WorkerProcess
 from mlm_client.sandbox import editing
 from mlm_client.sandbox.server import SandboxServer
@@ -169,6 +170,14 @@ class TestRounds:
 
         with engine.begin() as first, engine.begin() as second:
             assert (len(choose(first)), choose(second)) == (2, [])
+
+    def test_a_file_is_looked_at_again_within_its_period_whenever_the_schedule_ticks(self, here: InProcess) -> None:
+        here.rounds()
+        period_s = here.house.shares[Backstop.ROUNDS].every_s
+        here.later(period_s - EVERY_S - 1)
+        assert here.rounds() == []
+        here.later(2)
+        assert len(here.rounds()) == 2, "the next tick would come too late"
 
     def test_while_mlm_is_away_no_turn_is_lost(self, here: InProcess, mlm: SandboxServer) -> None:
         here.edit(ONE)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import sys
 import time
 import traceback
+
+import structlog
 
 from console.processes import ended_by_signals
 
@@ -20,17 +23,20 @@ ROUNDS = 3
 def main() -> int:
     """Measure, print the table; 1 if a mark was missed or a group could not be measured."""
     options = _options()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))  # what runs in here
     run, began = report.run_here(options.rounds), time.monotonic()
     measured: dict[str, Measured] = {}
     with ended_by_signals() as ended, quarter.kept():
         for name in options.groups or GROUPS:
             _say(f"{name} …")
+            began_group = time.monotonic()
             try:
                 measured[name] = GROUPS[name].run(options.rounds, lambda text: _say(f"  {text}"))
             except Exception:  # noqa: BLE001  (the others are measured)
                 traceback.print_exc()
                 _say(f"  {name} could not be measured")
                 continue
+            _say(f"  took {time.monotonic() - began_group:.0f} s")
             if options.write:
                 report.write(name, measured[name], run)
     if ended.by is not None:

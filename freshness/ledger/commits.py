@@ -122,7 +122,7 @@ def commit_read(conn: Connection, rules: Rules, lease: Lease, reading: Reading, 
         raise LeaseLost(file.id, lease.concern, "a newer read landed first")
     became_loan = is_loan_fields and tie(conn, file, landed.owner)
     if is_loan_fields and not row.landed:
-        epochs.doubt_if_told_before(conn, rules, file.id, file.ref)
+        epochs.doubt_if_told_before(conn, rules, file, v, resolution_s)
     if settlement.new_epoch:
         epochs.begin(conn, rules, file.id, v, holding=lease.concern)
     receipts.count_rows(conn, file.id, landed.rows, after=row.served, order=lease.terms.order, now=file.now)

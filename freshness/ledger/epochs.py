@@ -11,8 +11,11 @@ import datetime as dt
 
 from sqlalchemy import Connection
 
+from .. import stamp
 from ..concerns import Concern
 from ..rules import Rules
+from .calibration import calibration_of
+from .rows import FileRow
 
 _FILE = """
 UPDATE file_freshness SET mark = %(v)s, captured = %(v)s, wanted = %(v)s, racy_stamp = NULL,
@@ -32,10 +35,14 @@ WHERE file_id = %(file_id)s AND concern IS DISTINCT FROM %(except)s
 """
 
 _TOLD_BEFORE = """
-UPDATE file_freshness f SET doubted_until = greatest(doubted_until, told.received_at + %(lag)s), doubted_below = NULL
-FROM (SELECT max(received_at) AS received_at FROM mlm_webhook_receipts
-      WHERE reference_number = %(ref)s AND file_id IS NULL AND received_at > mlm_now() - %(lag)s) AS told
-WHERE f.id = %(file_id)s AND told.received_at IS NOT NULL
+SELECT max(received_at) AS at, CASE WHEN bool_and(last_modified_at IS NOT NULL) THEN max(last_modified_at) END AS stamp
+FROM mlm_webhook_receipts
+WHERE reference_number = %(ref)s AND file_id IS NULL AND received_at > mlm_now() - %(lag)s
+"""
+
+_DOUBT = """
+UPDATE file_freshness SET doubted_until = greatest(doubted_until, %(until)s), doubted_below = NULL
+WHERE id = %(file_id)s
 """
 
 
@@ -52,10 +59,20 @@ def begin(
     conn.exec_driver_sql(_CONCERNS, {"file_id": file_id, "except": holding.value if holding else None})
 
 
-def doubt_if_told_before(conn: Connection, rules: Rules, file_id: int, ref: str) -> None:
-    """Doubt a file that has just come, if a webhook of it was no file's a while ago: no number says what it announced,
-    and the first read may have been behind it. Under the file's lock."""
-    conn.exec_driver_sql(_TOLD_BEFORE, {"file_id": file_id, "ref": ref, "lag": _lag(rules)})
+def doubt_if_told_before(
+    conn: Connection, rules: Rules, file: FileRow, v: dt.datetime | None, resolution_s: float
+) -> None:
+    """Doubt a file that has just come, if a webhook of it was no file's a while ago, and the first read, at v, may have
+    been behind that. It is not if it bears the webhook's very stamp; nor, once webhooks' stamps are calibrated, a newer
+    one. Under the file's lock."""
+    told = conn.exec_driver_sql(_TOLD_BEFORE, {"ref": file.ref, "lag": _lag(rules)}).one()
+    if told.at is None:
+        return
+    if told.stamp is not None and v is not None:
+        announced = stamp.truncate(told.stamp, resolution_s)
+        if v == announced or (v > announced and calibration_of(conn).holds):
+            return
+    conn.exec_driver_sql(_DOUBT, {"file_id": file.id, "until": told.at + _lag(rules)})
 
 
 def _lag(rules: Rules) -> dt.timedelta:

@@ -134,7 +134,7 @@ def test_without_keys_it_is_wrong_use(run: Run):
 
 def test_the_command_of_the_security_page_makes_a_key_that_can_be_used(run: Run, engine: sa.Engine):
     page = (Path(__file__).parents[2] / "docs" / "security.md").read_text("utf-8")
-    (command,) = [line for line in page.splitlines() if line.startswith("python -c")]
+    (command,) = [line for line in page.splitlines() if line.startswith("python3 -c")]
     made = subprocess.run(["sh", "-c", command], env=BARE, capture_output=True, text=True, check=True).stdout.strip()
     fill(engine, 1)
     (told,) = objects(run("rotate-keys", "--json", FIELD_KEYS=f"{made},{text(OLD)}"))

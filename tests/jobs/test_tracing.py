@@ -49,7 +49,10 @@ def edited(house: WholeHouse, collector: Collector) -> str:
         mine = [span for span in collector.named("landing") if attribute(span, "order") == order]
         return {attribute(span, "concern") for span in mine} & {"loan_fields", "fees"} or set()
 
-    until(lambda: len(landed()) == 2 and collector.named("order"), "its spans came")
+    def has_begun() -> bool:
+        return any(attribute(span, "order") == order for span in collector.named("order"))
+
+    until(lambda: len(landed()) == 2 and has_begun(), "its spans came")
     return order
 
 

@@ -129,6 +129,38 @@ def test_a_file_that_was_told_of_before_it_was_ours_is_doubted_after_its_first_r
     assert ledger.number("doubted_until") == at(RECENT + ledger.rules.read_lag_s)
 
 
+@pytest.mark.parametrize(
+    ("read", "calibrated", "state"),
+    [
+        (60, False, "fresh"),
+        (61, False, "unconfirmed"),
+        (60, True, "fresh"),
+        (61, True, "fresh"),
+        (59, True, "unconfirmed"),
+    ],
+)
+def test_a_first_read_that_shows_what_was_told_is_not_doubted_nor_a_newer_one_if_the_stamps_are_calibrated(
+    ledger: Ledger, read: float, calibrated: bool, state: str
+) -> None:
+    if not calibrated:
+        ledger.do("UPDATE stamp_calibration SET alike_at = NULL")
+    for told in (50, 60.001):
+        assert ledger.webhook(told, ref="R1") == "unknown_file"
+    with ledger.begin() as conn:
+        files.import_file(conn, "R1")
+    ledger.read_all(read)
+    assert ledger.state() == state
+
+
+def test_a_webhook_without_a_stamp_tells_of_more_than_any_first_read_shows(ledger: Ledger) -> None:
+    for told in (None, 50):
+        assert ledger.webhook(told, ref="R1") == "unknown_file"
+    with ledger.begin() as conn:
+        files.import_file(conn, "R1")
+    ledger.read_all(60)
+    assert ledger.state() == "unconfirmed"
+
+
 @pytest.mark.parametrize("told_of", ["R2", None])
 def test_a_file_that_nobody_told_of_lately_is_fresh_once_it_is_imported(ledger: Ledger, told_of: str | None) -> None:
     if told_of is None:

@@ -54,7 +54,7 @@ class Full(Ours):
         execute(self.url, _FRESH_AGAIN, held=files.HELD)
         with redis.Redis.from_url(self.here.servers.redis_url) as client:
             client.flushall()
-        settle(self.url)
+        settle(self.url, "file_freshness", "file_concerns")
         self.since = execute(self.url, _NOW)[0][0]
 
     def received(self) -> tuple[list[tuple[Any, ...]], int]:

@@ -99,8 +99,11 @@ def reach(conn: Connection) -> Reach:
 
 
 def unserved(conn: Connection, week: Week) -> int:
-    """How many of its receipts are unserved; MOST_MOVED + 1 stands for all that are more. In a transaction for this week
-    alone: it goes by indexes from here on, where the planner would read the week through for the first thousand."""
+    """How many of its receipts are unserved; MOST_MOVED + 1 stands for all that are more.
+
+    In a transaction for this week alone: it goes by indexes from here on, where the planner would read the week through
+    for the first thousand.
+    """
     conn.exec_driver_sql("SET LOCAL enable_seqscan = off")
     query = _COUNT_UNSERVED.format(week=week.name, unserved=UNSERVED, most=MOST_MOVED + 1)
     return int(conn.exec_driver_sql(query).scalar_one())

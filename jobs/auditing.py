@@ -63,7 +63,7 @@ class Auditor:
         try:
             look = self._look(auditing)
         except mlm_errors.NotFound:
-            looker.settle(file_id, lambda conn: audits.not_found(conn, auditing))
+            looker.settle(file_id, lambda conn: audits.not_found(conn, looker.rules, auditing))
         except (TryAgain, mlm_errors.Retry, mlm_errors.SignInAgain, mlm_errors.SignInFailed) as error:
             looker.put_back(file_id, f"{type(error).__name__}: {error}")
         except OperationalError as error:

@@ -130,7 +130,7 @@ class Clerk:
         try:
             text = self.mlm.read_stamp(asking.ref)
         except mlm_errors.NotFound:
-            self._settle(lambda conn: confirmations.not_found(conn, asking))
+            self._settle(lambda conn: confirmations.not_found(conn, self.rules, asking))
             return
         except mlm_errors.MlmError as error:
             log.warning("confirmation.failed", error=f"{type(error).__name__}: {error}")

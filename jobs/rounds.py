@@ -123,7 +123,7 @@ class Checker:
         try:
             text = looker.mlm.read_stamp(asking.ref)
         except mlm_errors.NotFound:
-            looker.settle(file_id, lambda conn: confirmations.not_found(conn, asking, Backstop.ROUNDS))
+            looker.settle(file_id, lambda conn: confirmations.not_found(conn, looker.rules, asking, Backstop.ROUNDS))
         except (TryAgain, mlm_errors.Retry, mlm_errors.SignInAgain, mlm_errors.SignInFailed) as error:
             looker.put_back(file_id, f"{type(error).__name__}: {error}")
         except mlm_errors.MlmError as error:

@@ -125,6 +125,6 @@ def finish(
     return Found({c.value: rows for c, rows in differing.items()}, receipts, placed.number, placed.rings)
 
 
-def not_found(conn: Connection, auditing: Auditing) -> tuple[Ring, ...]:
+def not_found(conn: Connection, rules: Rules, auditing: Auditing) -> tuple[Ring, ...]:
     """MLM does not have the file: ordered; its loan-fields slice decides."""
-    return confirmations.not_found(conn, auditing.asking, Backstop.AUDIT)
+    return confirmations.not_found(conn, rules, auditing.asking, Backstop.AUDIT)

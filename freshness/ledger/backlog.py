@@ -19,7 +19,7 @@ _STALE = "(SELECT * FROM file_freshness WHERE served < ordered ORDER BY id LIMIT
 _FILES = f"""
 SELECT count(*) AS stale, min(o.placed_at) AS oldest, mlm_now() AS as_of,
        (SELECT count(*) FROM (SELECT FROM file_freshness WHERE confirm_at IS NOT NULL AND served >= ordered
-                              LIMIT %(among)s::bigint) u) AS unconfirmed
+                              AND deleted_at IS NULL LIMIT %(among)s::bigint) u) AS unconfirmed
 FROM {_STALE} f LEFT JOIN refresh_orders o ON o.file_id = f.id AND o.number = f.served + 1
 """  # noqa: S608 - a statement of ours
 

@@ -159,17 +159,19 @@ def finish(
         conn.exec_driver_sql(_GIVEN_UP_AT, parameters)
         cause = "MLM has gone back" if found.new_epoch else "a confirmation found another stamp"
         rings = place(conn, file.id, cause, wanted=v, backstop=backstop).rings
-    conn.exec_driver_sql(_CONFIRMED, {"file_id": file.id, "began_at": asking.began_at})
-    state = unconfirmed.note(conn, rules, file.id)
+    state = _confirmed(conn, rules, asking)
     if file.doubted_until is not None and state is State.FRESH:
         events.write(conn, file.ref, [events.FRESH])
     return rings
 
 
-def not_found(conn: Connection, asking: Asking, backstop: str | None = None) -> tuple[Ring, ...]:
+def not_found(conn: Connection, rules: Rules, asking: Asking, backstop: str | None = None) -> tuple[Ring, ...]:
     """MLM does not have the file: ordered, unless it is deleted here too; its loan-fields slice decides."""
     file = file_under_lock(conn, asking.file_id)
-    if file is None or file.deleted_at is not None or file.served < file.ordered:
+    if file is None or file.epoch != asking.epoch or file.served < file.ordered:
+        return ()
+    if file.deleted_at is not None:
+        _confirmed(conn, rules, asking)
         return ()
     return place(conn, file.id, "a confirmation met a file that MLM does not have", backstop=backstop).rings
 
@@ -195,6 +197,12 @@ def _weigh(conn: Connection, rules: Rules, file: FileRow, v: dt.datetime) -> Con
         now=file.now,
         read_lag_s=rules.read_lag_s,
     )
+
+
+def _confirmed(conn: Connection, rules: Rules, asking: Asking) -> State:
+    """The file was asked for: a doubt that was over then is no more."""
+    conn.exec_driver_sql(_CONFIRMED, {"file_id": asking.file_id, "began_at": asking.began_at})
+    return unconfirmed.note(conn, rules, asking.file_id)
 
 
 def _put_off(conn: Connection, file_id: int, at: dt.datetime, count: int) -> None:

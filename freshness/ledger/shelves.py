@@ -65,7 +65,7 @@ ORDER BY c.file_id LIMIT %(limit)s
 _UNCONFIRMED = """
 SELECT id, (extract(epoch FROM confirm_at) * 1000000)::bigint || '.' || id AS place, 0 AS looked
 FROM file_freshness
-WHERE confirm_at IS NOT NULL AND served >= ordered AND (confirm_at, id) > (
+WHERE confirm_at IS NOT NULL AND served >= ordered AND deleted_at IS NULL AND (confirm_at, id) > (
     coalesce('epoch'::timestamptz + split_part(%(after)s::text, '.', 1)::bigint * interval '1 microsecond',
              '-infinity'),
     coalesce(split_part(%(after)s::text, '.', 2)::bigint, 0))

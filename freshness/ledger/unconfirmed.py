@@ -54,15 +54,18 @@ def note_of(conn: Connection, rules: Rules, file: FileRow, concerns: Mapping[Con
 
 
 def is_candidate(file: FileRow, concerns: Mapping[Concern, ConcernRow]) -> bool:
-    """Whether the file is to be confirmed once it is quiet. A deleted one is not: it holds nothing by right. Nor an
-    unstamped one: every webhook of it orders, and the rounds see when it shows a stamp again."""
-    return not _is_settled(file) and (is_doubted(file, concerns) or _holds_too_little(file, concerns))
+    """Whether the file is to be confirmed once it is quiet. A deleted one is only if it is doubted: it holds nothing by
+    right. An unstamped one is not: every webhook of it orders, and the rounds see when it shows a stamp again."""
+    if file.unstamped:
+        return False
+    return is_doubted(file, concerns) or (file.deleted_at is None and _holds_too_little(file, concerns))
 
 
 def doubt_to_wait_out(file: FileRow, concerns: Mapping[Concern, ConcernRow]) -> dt.datetime | None:
     """Until when a candidate waits that is one only for a doubt, which no confirmation before then could end."""
     is_to_come = file.doubted_until is not None and file.doubted_until > file.now
-    return file.doubted_until if is_to_come and not _holds_too_little(file, concerns) else None
+    is_all = file.deleted_at is not None or not _holds_too_little(file, concerns)
+    return file.doubted_until if is_to_come and is_all else None
 
 
 def is_doubted(file: FileRow, concerns: Mapping[Concern, ConcernRow]) -> bool:
@@ -70,10 +73,6 @@ def is_doubted(file: FileRow, concerns: Mapping[Concern, ConcernRow]) -> bool:
     below = file.doubted_below
     is_past_it = below is not None and not any(holding.is_behind(below) for holding in holdings_of(concerns))
     return file.doubted_until is not None and not is_past_it
-
-
-def _is_settled(file: FileRow) -> bool:
-    return file.deleted_at is not None or file.unstamped
 
 
 def _holds_too_little(file: FileRow, concerns: Mapping[Concern, ConcernRow]) -> bool:
@@ -84,7 +83,7 @@ def _may_come_to_be(file: FileRow, concerns: Mapping[Concern, ConcernRow]) -> bo
     """Whether a file that is no candidate now, for what is behind is due to run, may be one again without more cause:
     it keeps its place."""
     behind = any(holding.is_behind(file.newest) for holding in holdings_of(concerns))
-    return behind and not _is_settled(file)
+    return behind and file.deleted_at is None and not file.unstamped
 
 
 def state(conn: Connection, file: FileRow, concerns: Mapping[Concern, ConcernRow]) -> State:

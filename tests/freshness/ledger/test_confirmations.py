@@ -204,8 +204,8 @@ def test_not_found_orders_unless_it_is_ordered_already(unconfirmed: Ledger) -> N
     with unconfirmed.begin() as conn:
         asking = confirmations.begin(conn, unconfirmed.number("id"))
         assert asking is not None
-        assert len(confirmations.not_found(conn, asking)) == 1
-        assert confirmations.not_found(conn, asking) == ()
+        assert len(confirmations.not_found(conn, unconfirmed.rules, asking)) == 1
+        assert confirmations.not_found(conn, unconfirmed.rules, asking) == ()
 
 
 def test_a_seeded_file_is_read_once_it_is_quiet_and_not_before(ledger: Ledger) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from simulated import LOAN_FIELDS, RECENT, Ledger, at, text_of
 
-from freshness.ledger import confirmations, files, restores
+from freshness.ledger import confirmations, failures, files, restores
 
 
 def begin_anew(ledger: Ledger) -> None:
@@ -159,6 +159,61 @@ def test_a_webhook_without_a_stamp_tells_of_more_than_any_first_read_shows(ledge
         files.import_file(conn, "R1")
     ledger.read_all(60)
     assert ledger.state() == "unconfirmed"
+
+
+@pytest.fixture
+def gone(ledger: Ledger) -> Ledger:
+    """R1 was told of at 60, and MLM did not have it, twice: purged."""
+    ledger.settled(0)
+    ledger.later(3600)
+    ledger.webhook(60)
+    for _ in range(2):
+        lease = ledger.lease(LOAN_FIELDS)
+        with ledger.begin() as conn:
+            done = failures.not_found(conn, ledger.rules, lease)
+            if done.outcome == "gone":
+                failures.gone(conn, ledger.rules, lease)
+        ledger.later(61)
+    assert ledger.state() == "deleted"
+    return ledger
+
+
+def test_a_file_that_was_told_of_and_not_found_is_asked_for_once_more_when_no_replica_can_be_behind(
+    gone: Ledger,
+) -> None:
+    gone.later(400)
+    assert rung(gone) == 0
+    gone.later(200)
+    assert rung(gone) == 1
+    with gone.begin() as conn:
+        asking = confirmations.begin(conn, gone.number("id"))
+        assert asking is not None
+        assert confirmations.not_found(conn, gone.rules, asking) == ()
+    gone.later(3600)
+    assert rung(gone) == 0
+    assert gone.state() == "deleted"
+
+
+def test_a_file_that_is_there_when_it_is_asked_for_once_more_comes_back(gone: Ledger) -> None:
+    gone.later(600)
+    assert confirm(gone, 60) == 1
+    gone.read_all(60)
+    assert gone.state() == "fresh"
+
+
+def test_a_file_that_nobody_told_of_lately_is_not_asked_for_again_once_it_was_not_found(ledger: Ledger) -> None:
+    ledger.settled(0)
+    ledger.later(3600)
+    with ledger.begin() as conn:
+        files.import_file(conn, "R1")
+    for _ in range(2):
+        lease = ledger.lease(LOAN_FIELDS)
+        with ledger.begin() as conn:
+            if failures.not_found(conn, ledger.rules, lease).outcome == "gone":
+                failures.gone(conn, ledger.rules, lease)
+        ledger.later(61)
+    ledger.later(3600)
+    assert (ledger.state(), rung(ledger)) == ("deleted", 0)
 
 
 @pytest.mark.parametrize("told_of", ["R2", None])

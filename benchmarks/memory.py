@@ -32,7 +32,7 @@ NAME = "memory"
 FILES, BATCH, CONNECTIONS = 20_000, 500, 4
 FIRST, ENTRIES, SLICES = 10_000, scaled(1_000_000, 20_000), scaled(100_000, 20_000)
 #: Files of one burst of slices, and how long the worker works if it is not let go all the way.
-AT_ONCE, WORK_S = 200, 90.0
+AT_ONCE, WORK_S = 200, 60.0
 REST_S = 1.0
 
 

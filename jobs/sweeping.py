@@ -11,7 +11,7 @@ import structlog
 from sqlalchemy import Connection, Engine
 
 from freshness.bell import Bell, Ring
-from freshness.ledger import confirmations, events, own_writes, sweeps, switches, tallies, weeks, workers
+from freshness.ledger import confirmations, doubts, events, own_writes, sweeps, switches, tallies, weeks, workers
 from freshness.ledger.orders import file_ring
 from freshness.rules import Rules
 
@@ -73,7 +73,10 @@ class Sweep:
         self.announce()
 
     def tidy(self) -> None:
-        """Drop announcements older than a day and workers that died; add up counts; make the receipts' next weeks."""
+        """Drop announcements older than a day and workers that died; add up counts; make the receipts' next weeks; find
+        doubted files again that nobody is to look at."""
+        with self.engine.begin() as conn:
+            doubts.find_again(conn)
         with self.engine.begin() as conn:
             forgotten = events.forget_old(conn)
             workers.forget_dead(conn)

@@ -22,7 +22,7 @@ from ..guard import at_most
 from ..rules import Rules
 from ..settling import Settlement, Standing
 from ..state import State
-from . import backstops, calibration, epochs, events, own_writes, receipts, runs, unconfirmed
+from . import backstops, calibration, doubts, epochs, events, own_writes, receipts, runs, unconfirmed
 from .files import Owner, mirror_mark, tie
 from .leases import Lease
 from .orders import file_ring, place
@@ -122,9 +122,9 @@ def commit_read(conn: Connection, rules: Rules, lease: Lease, reading: Reading, 
         raise LeaseLost(file.id, lease.concern, "a newer read landed first")
     became_loan = is_loan_fields and tie(conn, file, landed.owner)
     if is_loan_fields and not row.landed:
-        epochs.doubt_if_told_before(conn, rules, file, v, resolution_s)
+        doubts.open_if_told_before(conn, rules, file, v, reading.asked_at)
     if settlement.new_epoch:
-        epochs.begin(conn, rules, file.id, v, holding=lease.concern)
+        epochs.begin(conn, rules, file, v, asked_at=reading.asked_at, holding=lease.concern)
     receipts.count_rows(conn, file.id, landed.rows, after=row.served, order=lease.terms.order, now=file.now)
     outcome = _outcome(settlement, became_loan)
     run = runs.run(

@@ -122,8 +122,9 @@ def finish(
 ) -> tuple[Ring, ...]:
     """Weigh the stamp that MLM shows: mark raised, and an order, or a new epoch, where `confirming.confirm` says so.
 
-    Thrown away if the epoch changed. No stamp orders nothing, unless a backstop asks, of a file that has had one:
-    MLM shows something else than we hold. `backstop` says which one asks; rings mean that an order was placed.
+    Thrown away if the epoch changed. No stamp orders nothing, unless a backstop asks or a doubt is to be ended, of a
+    file that has had one: MLM shows something else than we hold. `backstop` says which one asks; rings mean that an
+    order was placed.
 
     Raises:
         LeaseLost: the file moved while this transaction ran; try again.
@@ -135,7 +136,8 @@ def finish(
         return ()
     v = stamp_shown(conn, rules, stamp_text, seen.now)
     if v is None:
-        if backstop is None or seen.unstamped or seen.served < seen.ordered:
+        is_in_doubt = seen.doubted_until is not None and seen.doubted_until <= asking.began_at
+        if (backstop is None and not is_in_doubt) or seen.unstamped or seen.served < seen.ordered:
             return ()
         return place(conn, seen.id, "a confirmation met no stamp that can be read", backstop=backstop).rings
     foreseen = _weigh(conn, rules, seen, v)
@@ -151,7 +153,7 @@ def finish(
         raise LeaseLost(file.id, "confirmation", "the file moved")
     rings: tuple[Ring, ...] = ()
     if found.new_epoch:
-        epochs.begin(conn, rules, file.id, v)
+        epochs.begin(conn, rules, file, v, asked_at=asking.began_at)
     else:
         conn.exec_driver_sql(_RAISE, {"file_id": file.id, "v": v})
     if found.orders:

@@ -205,7 +205,7 @@ def mark_deleted(conn: Connection, rules: Rules, file: FileRow, *, order: int) -
     A younger order (a webhook that came while MLM was asked) stands: the file may be back. One that was gone already
     stays so since then. Under the file's lock.
     """
-    epochs.begin(conn, rules, file.id, None)
+    epochs.begin(conn, rules, file, None, asked_at=file.not_found_at or file.now)
     conn.exec_driver_sql(_DELETE_FILE, {"file_id": file.id, "now": file.now, "served": order})
     concerns = [concern.value for concern in rules.active]
     conn.exec_driver_sql(_SERVE_ALL, {"file_id": file.id, "concerns": concerns, "served": order})

@@ -42,8 +42,9 @@ def begin_anew(conn: Connection, rules: Rules, file_id: int) -> Placed:
         raise UnknownFile(None, str(file_id))
     if (owner := owner_of(file)) is not None:
         conn.exec_driver_sql(_MIRROR[owner.kind], {"id": owner.id})
-    own_writes.close_open_and_lock(conn, file_id)
-    epochs.begin(conn, rules, file_id, None)
+    file = own_writes.close_open_and_lock(conn, file_id)
+    assert file is not None  # noqa: S101 - files are never deleted
+    epochs.begin(conn, rules, file, None, asked_at=file.now)
     placed = place(conn, file_id, CAUSE)
     unconfirmed.note(conn, rules, file_id)
     return placed

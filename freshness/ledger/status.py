@@ -199,7 +199,9 @@ def _why(state: State, concerns: tuple[ConcernStatus, ...], *, is_doubted: bool)
         return "; ".join(late)
     low = [c.concern for c in concerns if c.state == "unconfirmed"]
     if not low and is_doubted:
-        return "what was announced before the file began anew may not show in MLM's answers yet; confirmed when it must"
+        return (
+            "a webhook told of more than MLM may show yet, and no number of ours says what; confirmed when it must show"
+        )
     if not low:
         return "an own write that was closed has not ended yet"
     return f"{', '.join(low)}: held below the newest stamp we know of; confirmed once the file is quiet"

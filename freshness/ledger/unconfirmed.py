@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 
 from sqlalchemy import Connection
@@ -20,9 +21,11 @@ from .rows import ConcernRow, FileRow, concern_rows, file_row
 
 _OPEN_CANDIDATE = """
 UPDATE file_freshness SET unconfirmed_since = coalesce(unconfirmed_since, mlm_now()),
-       confirm_at = coalesce(confirm_at, mlm_now() + make_interval(secs => %(quiet)s))
+       confirm_at = %(at)s
 WHERE id = %(file_id)s
 """
+
+_END_DOUBT = "UPDATE file_freshness SET doubted_until = NULL, doubted_below = NULL WHERE id = %(file_id)s"
 
 _CLOSE_CANDIDATE = """
 UPDATE file_freshness SET unconfirmed_since = NULL, confirm_at = NULL, confirmations = 0
@@ -44,10 +47,16 @@ def note(conn: Connection, rules: Rules, file_id: int) -> State:
 
 def note_of(conn: Connection, rules: Rules, file: FileRow, concerns: Mapping[Concern, ConcernRow]) -> State:
     """The same, for who knows the numbers as they stand now."""
+    if file.doubted_until is not None and not is_doubted(file, concerns):
+        conn.exec_driver_sql(_END_DOUBT, {"file_id": file.id})
+        file = replace(file, doubted_until=None, doubted_below=None)
     is_noted = file.unconfirmed_since is not None or file.confirm_at is not None or file.confirmations > 0
     if is_candidate(file, concerns):
-        if file.unconfirmed_since is None or file.confirm_at is None:
-            conn.exec_driver_sql(_OPEN_CANDIDATE, {"file_id": file.id, "quiet": rules.quiet_s})
+        quiet_at = file.now + dt.timedelta(seconds=rules.quiet_s)
+        at = doubt_to_wait_out(file, concerns) or quiet_at
+        waits_for_less = file.confirm_at is not None and file.confirm_at == file.doubted_until and at < file.confirm_at
+        if file.unconfirmed_since is None or file.confirm_at is None or waits_for_less:
+            conn.exec_driver_sql(_OPEN_CANDIDATE, {"file_id": file.id, "at": at})
     elif is_noted and not _may_come_to_be(file, concerns):
         conn.exec_driver_sql(_CLOSE_CANDIDATE, {"file_id": file.id})
     return state(conn, file, concerns)

@@ -47,6 +47,7 @@ class FileFreshness(Base):
         ),
         Index("ix_file_freshness_deleted", "id", postgresql_where=text("deleted_at IS NOT NULL")),
         Index("ix_file_freshness_unstamped", "id", postgresql_where=text("unstamped")),
+        Index("ix_file_freshness_doubted", "doubted_until", postgresql_where=text("doubted_until IS NOT NULL")),
     )
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from simulated import LOAN_FIELDS, RECENT, Ledger, at, text_of
 
-from freshness.ledger import confirmations, failures, files, restores
+from freshness.ledger import captures, confirmations, doubts, failures, files, restores
 
 
 def begin_anew(ledger: Ledger) -> None:
@@ -25,6 +25,16 @@ def rung(ledger: Ledger) -> int:
     """How many confirmations are due now."""
     with ledger.begin() as conn:
         return len(confirmations.due(conn, ledger.rules))
+
+
+def not_found_twice(ledger: Ledger) -> None:
+    for _ in range(2):
+        lease = ledger.lease(LOAN_FIELDS)
+        with ledger.begin() as conn:
+            if failures.not_found(conn, ledger.rules, lease).outcome == "gone":
+                failures.gone(conn, ledger.rules, lease)
+        ledger.later(61)
+    assert ledger.state() == "deleted"
 
 
 @pytest.fixture
@@ -102,10 +112,103 @@ def test_what_holds_all_that_was_forgotten_is_not_doubted(doubted: Ledger) -> No
     assert doubted.state() == "fresh"
 
 
-def test_a_second_new_epoch_does_not_end_the_doubt_of_the_first(doubted: Ledger) -> None:
+def test_a_second_new_epoch_neither_ends_the_doubt_of_the_first_nor_prolongs_it(doubted: Ledger) -> None:
+    until = doubted.number("doubted_until")
+    doubted.do("DELETE FROM mlm_webhook_receipts")
+    doubted.later(300)
     begin_anew(doubted)
+    assert doubted.number("doubted_until") == until
     doubted.read_all(0)
     assert doubted.state() == "unconfirmed"
+
+
+def test_a_file_begun_anew_twice_before_it_was_read_is_not_doubted_for_that(ledger: Ledger) -> None:
+    ledger.settled(0)
+    ledger.later(3600)
+    for _ in range(2):
+        begin_anew(ledger)
+    ledger.read_all(0)
+    assert ledger.state() == "fresh"
+
+
+def test_no_stamp_ends_a_doubt_that_began_with_a_webhook_without_one(ledger: Ledger) -> None:
+    assert ledger.webhook(None, ref="R1") == "unknown_file"
+    with ledger.begin() as conn:
+        files.import_file(conn, "R1")
+    ledger.read_all(0)
+    begin_anew(ledger)
+    ledger.read_all(0)
+    assert ledger.state() == "unconfirmed"
+
+
+def test_a_webhook_that_the_guard_skipped_is_doubted_too_where_mlm_has_gone_back_meanwhile(ledger: Ledger) -> None:
+    ledger.settled(100)
+    ledger.later(3600)
+    confirm(ledger, 50)
+    ledger.later(ledger.rules.read_lag_s - 20)
+    assert ledger.webhook(56) == "held"
+    ledger.later(21)
+    assert ledger.read(LOAN_FIELDS, 55).outcome == "landed, new epoch"
+    ledger.read_all(55)
+    assert ledger.state() == "unconfirmed"
+    ledger.later(ledger.rules.read_lag_s)
+    assert confirm(ledger, 56) == 1
+
+
+def test_before_stamps_are_calibrated_none_ends_the_doubt_of_a_new_epoch(ledger: Ledger) -> None:
+    ledger.settled(0)
+    ledger.do("UPDATE stamp_calibration SET alike_at = NULL")
+    ledger.later(3600)
+    ledger.webhook(60)
+    begin_anew(ledger)
+    ledger.read_all(0)
+    assert ledger.state() == "unconfirmed"
+
+
+def test_a_webhook_counts_by_when_the_first_read_was_asked_for_not_by_when_it_landed(ledger: Ledger) -> None:
+    assert ledger.webhook(60, ref="R1") == "unknown_file"
+    with ledger.begin() as conn:
+        files.import_file(conn, "R1")
+    ledger.later(ledger.rules.read_lag_s - 10)
+    lease, asked = ledger.lease(LOAN_FIELDS), ledger.now
+    ledger.later(15)
+    ledger.commit(lease, 0, asked=asked)
+    assert ledger.number("doubted_until") is not None
+
+
+def test_a_file_that_was_told_of_before_it_was_ours_is_doubted_though_it_was_purged_first(ledger: Ledger) -> None:
+    assert ledger.webhook(60, ref="R1") == "unknown_file"
+    with ledger.begin() as conn:
+        files.import_file(conn, "R1")
+    not_found_twice(ledger)
+    with ledger.begin() as conn:
+        files.import_file(conn, "R1")
+    ledger.read_all(0)
+    assert ledger.state() == "unconfirmed"
+
+
+def test_a_doubt_that_meets_no_stamp_in_the_end_is_an_order(doubted: Ledger) -> None:
+    doubted.later(doubted.rules.read_lag_s)
+    assert confirm(doubted, None) == 1
+
+
+def test_a_doubted_file_that_an_older_version_has_closed_is_found_again(doubted: Ledger) -> None:
+    doubted.do("UPDATE file_freshness SET confirm_at = NULL, unconfirmed_since = NULL, confirmations = 0")
+    with doubted.begin() as conn:
+        assert (doubts.find_again(conn), doubts.find_again(conn)) == (1, 0)
+    doubted.later(doubted.rules.read_lag_s)
+    assert rung(doubted) == 1
+
+
+def test_another_reason_to_be_confirmed_does_not_wait_for_the_doubt(doubted: Ledger) -> None:
+    own_write = doubted.register()
+    doubted.leave(own_write)
+    with doubted.begin() as conn:
+        begun = captures.begin(conn, own_write)
+        assert begun is not None
+        captures.finish(conn, doubted.rules, begun, text_of(5))
+    doubted.later(31)
+    assert rung(doubted) == 1
 
 
 def test_a_late_read_that_finds_mlm_gone_back_doubts_what_was_told_a_moment_ago(ledger: Ledger) -> None:
@@ -167,14 +270,7 @@ def gone(ledger: Ledger) -> Ledger:
     ledger.settled(0)
     ledger.later(3600)
     ledger.webhook(60)
-    for _ in range(2):
-        lease = ledger.lease(LOAN_FIELDS)
-        with ledger.begin() as conn:
-            done = failures.not_found(conn, ledger.rules, lease)
-            if done.outcome == "gone":
-                failures.gone(conn, ledger.rules, lease)
-        ledger.later(61)
-    assert ledger.state() == "deleted"
+    not_found_twice(ledger)
     return ledger
 
 
@@ -206,12 +302,7 @@ def test_a_file_that_nobody_told_of_lately_is_not_asked_for_again_once_it_was_no
     ledger.later(3600)
     with ledger.begin() as conn:
         files.import_file(conn, "R1")
-    for _ in range(2):
-        lease = ledger.lease(LOAN_FIELDS)
-        with ledger.begin() as conn:
-            if failures.not_found(conn, ledger.rules, lease).outcome == "gone":
-                failures.gone(conn, ledger.rules, lease)
-        ledger.later(61)
+    not_found_twice(ledger)
     ledger.later(3600)
     assert (ledger.state(), rung(ledger)) == ("deleted", 0)
 

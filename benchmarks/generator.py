@@ -5,8 +5,9 @@
 A closed loop (`rate` null) has each connection send its next request once the last is answered. An open loop sends at
 a fixed rate over as many connections as are free, and what finds none free waits; its time is counted from when it
 should have left, so that a server that stalls is charged for all who would have come meanwhile. The clock that
-releases them ticks once a millisecond, for every party alike. `--answer` is a server that does nothing, by which the
-generator's own limit is told.
+releases them ticks once a millisecond, for every party alike. With `turn_s` what was due in even and in odd turns is
+told apart too: something else is done in every other one. `--answer` is a server that does nothing, by which
+the generator's own limit is told.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ import uvloop
 
 TICK_S = 0.001
 LAST_ANSWERS_WITHIN_S = 20.0
+#: What is due so soon after a turn began may wait behind the one before it.
+SPILL_S = 0.5
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}"
 
 
@@ -154,11 +157,21 @@ async def run(job: dict[str, Any]) -> dict[str, Any]:
     await asyncio.wait_for(load.over.wait(), job["warm_s"] + job["seconds"] + LAST_ANSWERS_WITHIN_S)
     while load.under_way:
         await asyncio.sleep(0.01)
-    return _outcome(load, first)
+    return _outcome(load, first, job.get("turn_s"))
 
 
-def _outcome(load: Load, first: float) -> dict[str, Any]:
+def turn_of(moment_s: float, turn_s: float) -> int:
+    """Which turn a moment of `time.perf_counter` falls into: 0 or 1."""
+    return int(moment_s / turn_s) % 2
+
+
+def _outcome(load: Load, first: float, turn_s: float | None) -> dict[str, Any]:
     last = load.ends_at
+    turns: tuple[list[float], list[float]] = ([], [])
+    for ended, took in zip(load.ended, load.took, strict=True) if turn_s else ():
+        due = ended - took
+        if due >= first and due % turn_s >= SPILL_S:
+            turns[turn_of(due, turn_s)].append(took)
     pairs = zip(load.ended, load.took, strict=True)
     if load.rate is None:
         took = sorted(took for ended, took in pairs if first <= ended < last)
@@ -169,11 +182,16 @@ def _outcome(load: Load, first: float) -> dict[str, Any]:
         "statuses": dict(load.statuses),
         "ran_out": load.ran_out,
         "per_s": len(took) / (last - first),
-        "ms": {name: _at(took, share) * 1000 for name, share in SHARES.items()},
+        "ms": _ms(took),
+        "turns_ms": [_ms(sorted(each)) for each in turns],
     }
 
 
 SHARES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p99.9": 0.999, "max": 1.0}
+
+
+def _ms(ordered: list[float]) -> dict[str, float]:
+    return {name: _at(ordered, share) * 1000 for name, share in SHARES.items()}
 
 
 def _at(ordered: list[float], share: float) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,11 +15,13 @@ from .processes import done
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one run: answers in all, answers a second in the window, and the time they took in ms by share."""
+    """What came of one run: answers in all, answers a second in the window, and the time they took in ms by share; the
+    same by even and odd turns, if there were any."""
 
     answered: int
     per_s: float
     ms: Mapping[str, float]
+    turns_ms: Sequence[Mapping[str, float]] = ()
 
 
 def request(port: int, path: str, headers: Mapping[str, str], body: bytes) -> bytes:
@@ -38,8 +40,9 @@ def send(
     seconds: float,
     warm_s: float = 1.0,
     rate: float | None = None,
+    turn_s: float | None = None,
 ) -> Outcome:
-    """Send these requests, closed loop or at a fixed rate, for as long as it says.
+    """Send these requests, closed loop or at a fixed rate, for as long as it says; `turn_s` long is a turn.
 
     Raises:
         RuntimeError: anything was answered other than 200, or the requests did not last.
@@ -47,7 +50,7 @@ def send(
     file.write_bytes(pack(iter(requests)))
     job = {
         "requests": str(file), "port": port, "connections": connections,
-        "seconds": seconds, "warm_s": warm_s, "rate": rate,
+        "seconds": seconds, "warm_s": warm_s, "rate": rate, "turn_s": turn_s,
     }  # fmt: skip
     told = json.loads(done([sys.executable, "-m", "benchmarks.generator"], os.environ, json.dumps(job)))
     file.unlink()
@@ -55,4 +58,4 @@ def send(
         raise RuntimeError(f"not all were answered 200: {told['statuses']}")
     if told["ran_out"]:
         raise RuntimeError(f"{told['answered']} requests did not last for {warm_s + seconds:g} s")
-    return Outcome(told["answered"], told["per_s"], told["ms"])
+    return Outcome(told["answered"], told["per_s"], told["ms"], told["turns_ms"])

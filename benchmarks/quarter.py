@@ -61,13 +61,19 @@ class Full(Ours):
         """Since the round began."""
         return execute(self.url, _RECEIVED, since=self.since), execute(self.url, _ORDERED, since=self.since)[0][0]
 
-    def paced(self, rate: float, meanwhile: Callable[[int], None] = lambda port: None) -> Outcome:
+    def paced(
+        self,
+        rate: float,
+        meanwhile: Callable[[int], None] = lambda port: None,
+        seconds: float = OPEN_S,
+        turn_s: float | None = None,
+    ) -> Outcome:
         """The receiver under entries that come singly at this rate, while something else is done; it is told the port.
 
         Raises:
             BaseException: what was done meanwhile failed.
         """
-        load_s = WARM_S + OPEN_S
+        load_s = WARM_S + seconds
         failed: list[BaseException] = []
 
         def beside(port: int) -> None:
@@ -80,8 +86,16 @@ class Full(Ours):
             aside = threading.Thread(target=beside, args=(port,))
             aside.start()
             load = self.requests(port, 1, int(rate * (load_s + 1)))
-            connections = OPEN_CONNECTIONS
-            outcome = send(load, port, self.file, connections=connections, seconds=OPEN_S, warm_s=WARM_S, rate=rate)
+            outcome = send(
+                load,
+                port,
+                self.file,
+                connections=OPEN_CONNECTIONS,
+                seconds=seconds,
+                warm_s=WARM_S,
+                rate=rate,
+                turn_s=turn_s,
+            )
             aside.join()
         if failed:
             raise failed[0]

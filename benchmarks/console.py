@@ -30,7 +30,7 @@ from .table import Figure, Mark, Measured, Row
 NAME = "console"
 
 MOST_MS = 300.0
-TIMES = 20
+TIMES = 12
 #: So long the overview serves what it has seen: a figure counts only if it was computed.
 LIVE_S = 2.1
 #: People who keep the overview or the queues open, which ask again every 3 to 5 s; and pages that others go to.

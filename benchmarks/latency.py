@@ -44,7 +44,7 @@ NAME = "latency"
 
 FILES, WAITING = 100, 2_000
 CHANGES, CAPTURES = 20, 30
-RATE_A_S, LOAD_S = 20, 15
+RATE_A_S, LOAD_S = 20, 10
 RESOLUTION_S = 0.004
 FIELDS, ASSETS = "loan_fields", "assets"
 PORTAL_TOKEN = "benchmark-portal"

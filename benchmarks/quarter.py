@@ -22,7 +22,7 @@ FILES, RECEIPTS = scaled(1_000_000, 1_000), scaled(10_000_000, 10_000)
 #: Files that changes are told of.
 BUSY = min(20_000, FILES)
 BATCH, CONNECTIONS, OPEN_CONNECTIONS = 50, 32, 128
-WARM_S, SECONDS, OPEN_S = 1.0, 4.0, 8.0
+WARM_S, SECONDS, OPEN_S = 1.0, 3.0, 6.0
 #: More than is answered.
 MOST_ONES_A_S = 12_000
 

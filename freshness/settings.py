@@ -329,7 +329,12 @@ SETTINGS: tuple[Setting, ...] = (
         "in webhook and read alike, then 0.004",
     ),
     Setting("MLM_QUIET", "30", _number(0, 86_400), "seconds of quiet before an unconfirmed file is confirmed"),
-    Setting("MLM_READ_LAG", "600", _number(0, 86_400), "seconds after which a late read serves"),
+    Setting(
+        "MLM_READ_LAG",
+        "600",
+        _number(0, 86_400),
+        "seconds that MLM's answers may be behind: a later read serves, and a doubt lasts so long",
+    ),
     Setting(
         "MLM_CONFIRM_SHARE",
         "0.05",

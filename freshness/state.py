@@ -1,8 +1,8 @@
 """The state of a file, in one word. Pure.
 
 Deleted or unstamped if its last loan-fields read said so; else stale if a concern is; else unconfirmed if one holds
-nothing, or less than the mark or `wanted`, or an own write that was closed has not exited, or the file is doubted after
-a new epoch; else fresh. A copy that differs is never called fresh (docs/protocol.md, "The numbers").
+nothing, or less than the mark or `wanted`, or an own write that was closed has not exited, or the file is doubted;
+else fresh. A copy that differs is never called fresh (docs/protocol.md, "The numbers").
 """
 
 from __future__ import annotations

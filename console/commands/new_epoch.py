@@ -27,7 +27,7 @@ def command(refs: tuple[str, ...], everything: bool, yes: bool, as_json: bool) -
     """Begin anew with files, because MLM was restored from a backup and shows older stamps than we hold.
 
     Nothing that we hold of them counts any more: they are stale until they have been read again, whole, and
-    unconfirmed for up to ten minutes more where a webhook came just before. That also
+    unconfirmed for up to MLM_READ_LAG more where something was told of them just before. That also
     happens by itself, some ten minutes after something asks for a file; this makes it happen now.
     """
     if everything == bool(refs):

@@ -200,6 +200,10 @@ def _lock(conn: Connection, rules: Rules, entries: Sequence[Entry]) -> _Held:
     now, _, first, *_ = rows[0]
     if first is None:
         return _Held(now)
+    if missing := set(refs).difference(row[3] for row in rows):
+        # Looked for once more: the others' locks may have been waited for, and a file was made and read meanwhile.
+        again = conn.exec_driver_sql(_LOCK_FILES, {"refs": sorted(missing)})
+        rows = [*rows, *(row for row in again if row[2] is not None)]
     parameters = {
         "ids": [row[2] for row in rows],
         "active": len(rules.active),

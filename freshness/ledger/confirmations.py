@@ -139,7 +139,9 @@ def finish(
         is_in_doubt = seen.doubted_until is not None and seen.doubted_until <= asking.began_at
         if (backstop is None and not is_in_doubt) or seen.unstamped or seen.served < seen.ordered:
             return ()
-        return place(conn, seen.id, "a confirmation met no stamp that can be read", backstop=backstop).rings
+        placed = place(conn, seen.id, "a confirmation met no stamp that can be read", backstop=backstop)
+        _confirmed(conn, rules, asking)
+        return placed.rings
     foreseen = _weigh(conn, rules, seen, v)
     mirror_mark(conn, owner_of(seen), v, back=foreseen.new_epoch)
     if foreseen.new_epoch:

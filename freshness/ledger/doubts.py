@@ -54,9 +54,13 @@ FROM ({receipts}) told
 
 _OPEN = "UPDATE file_freshness SET doubted_until = %(until)s, doubted_below = %(below)s WHERE id = %(file_id)s"
 
+# Rows that are locked are passed over, never waited for: so the order they are locked in does no harm.
 _LOST_FROM_SIGHT = """
 UPDATE file_freshness SET unconfirmed_since = coalesce(unconfirmed_since, mlm_now()), confirm_at = doubted_until
-WHERE doubted_until IS NOT NULL AND confirm_at IS NULL AND NOT unstamped
+WHERE id IN (
+    SELECT id FROM file_freshness WHERE doubted_until IS NOT NULL AND confirm_at IS NULL AND NOT unstamped
+    LIMIT %(limit)s FOR NO KEY UPDATE SKIP LOCKED
+)
 """
 
 
@@ -81,7 +85,9 @@ def open_if_told_before(
 ) -> None:
     """Doubt a file that has just come, if a webhook of it was no file's a while ago and the first read, at v, may have
     been from behind that. It was not if it shows that very stamp; nor, once webhooks' stamps are calibrated, a newer
-    one. Under the file's lock."""
+    one. A doubt that runs already, of a new epoch before the first read, has counted those. Under the file's lock."""
+    if file.doubted_until is not None:
+        return
     lag = dt.timedelta(seconds=rules.read_lag_s)
     told = _told(conn, rules, _BEFORE_IT_WAS_OURS, file, asked_at - lag, exact=v)
     if told is None or (told.stamp is not None and v is not None and told.stamp <= v):
@@ -89,10 +95,10 @@ def open_if_told_before(
     conn.exec_driver_sql(_OPEN, {"file_id": file.id, "until": told.at + lag, "below": told.stamp})
 
 
-def find_again(conn: Connection) -> int:
+def find_again(conn: Connection, limit: int = 1_000) -> int:
     """Have doubted files looked at that nobody is to look at: a version from before doubts closed what it did not
     understand. How many they were."""
-    return conn.exec_driver_sql(_LOST_FROM_SIGHT).rowcount
+    return conn.exec_driver_sql(_LOST_FROM_SIGHT, {"limit": limit}).rowcount
 
 
 def _told(

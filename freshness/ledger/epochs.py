@@ -13,7 +13,8 @@ from .rows import FileRow
 
 _FILE = """
 UPDATE file_freshness SET mark = %(v)s, captured = %(v)s, wanted = %(v)s, racy_stamp = NULL, epoch = epoch + 1,
-       mark_seen_at = %(seen_at)s, wanted_seen_at = %(seen_at)s, doubted_until = %(until)s, doubted_below = %(below)s
+       mark_seen_at = %(seen_at)s, wanted_seen_at = %(seen_at)s, doubted_until = %(until)s, doubted_below = %(below)s,
+       confirm_at = NULL
 WHERE id = %(file_id)s
 """
 
@@ -35,8 +36,9 @@ def begin(
     """Begin a new epoch: mark, captured and wanted are v, every concern but `holding` holds nothing, and what was told
     too late for an answer asked for from `asked_at` on is doubted.
 
-    The caller holds the file's lock, as `file` shows it, has closed the open own writes before it, and places the
-    order. Slices that are at work fail at their commit, by the epoch.
+    The caller holds the file's lock, as `file` shows it, and has closed the open own writes before it; it places the
+    order, and calls `unconfirmed.note`, which says anew when to confirm. Slices that are at work fail at their commit,
+    by the epoch.
     """
     doubt = doubts.after_epoch(conn, rules, file, asked_at)
     parameters = {

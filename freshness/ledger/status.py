@@ -200,7 +200,7 @@ def _why(state: State, concerns: tuple[ConcernStatus, ...], *, is_doubted: bool)
     low = [c.concern for c in concerns if c.state == "unconfirmed"]
     if not low and is_doubted:
         return (
-            "a webhook told of more than MLM may show yet, and no number of ours says what; confirmed when it must show"
+            "MLM may not show yet what a webhook or a read told before the file began anew here; confirmed when it must"
         )
     if not low:
         return "an own write that was closed has not ended yet"

@@ -47,6 +47,7 @@ def note(conn: Connection, rules: Rules, file_id: int) -> State:
 
 def note_of(conn: Connection, rules: Rules, file: FileRow, concerns: Mapping[Concern, ConcernRow]) -> State:
     """The same, for who knows the numbers as they stand now."""
+    waits_for_a_doubt = file.confirm_at is not None and file.confirm_at == file.doubted_until
     if file.doubted_until is not None and not is_doubted(file, concerns):
         conn.exec_driver_sql(_END_DOUBT, {"file_id": file.id})
         file = replace(file, doubted_until=None, doubted_below=None)
@@ -54,8 +55,7 @@ def note_of(conn: Connection, rules: Rules, file: FileRow, concerns: Mapping[Con
     if is_candidate(file, concerns):
         quiet_at = file.now + dt.timedelta(seconds=rules.quiet_s)
         at = doubt_to_wait_out(file, concerns) or quiet_at
-        waits_for_less = file.confirm_at is not None and file.confirm_at == file.doubted_until and at < file.confirm_at
-        if file.unconfirmed_since is None or file.confirm_at is None or waits_for_less:
+        if file.unconfirmed_since is None or file.confirm_at is None or (waits_for_a_doubt and at < file.confirm_at):
             conn.exec_driver_sql(_OPEN_CANDIDATE, {"file_id": file.id, "at": at})
     elif is_noted and not _may_come_to_be(file, concerns):
         conn.exec_driver_sql(_CLOSE_CANDIDATE, {"file_id": file.id})

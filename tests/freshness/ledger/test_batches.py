@@ -211,3 +211,17 @@ def test_a_batch_and_an_import_that_both_make_a_file_and_order_another_do_not_de
     sending.join()
     assert faults == []
     assert (ledger.orders("R1"), ledger.orders("R9")) == (["import", "webhook, newer"], ["webhook, newer"])
+
+
+def test_a_file_that_was_imported_while_a_batch_waited_for_another_is_known_to_it(ledger: Ledger) -> None:
+    known = ledger.add_file("R1")
+    sending = threading.Thread(target=lambda: ledger.receive(modified("R1", 5), modified("R9", 5)))
+    with ledger.begin() as busy:
+        orders.place(busy, known, "refresh")
+        sending.start()
+        while not ledger.rows(WAITS):
+            assert sending.is_alive()
+        with ledger.begin() as importing:
+            files.import_file(importing, "R9")
+    sending.join()
+    assert [each["outcome"] for each in ledger.receipts("R9")] == ["dispatched"]

@@ -179,6 +179,26 @@ def test_a_webhook_counts_by_when_the_first_read_was_asked_for_not_by_when_it_la
     assert ledger.number("doubted_until") is not None
 
 
+def test_the_first_read_leaves_the_doubt_of_a_new_epoch_before_it_as_it_is(ledger: Ledger) -> None:
+    assert ledger.webhook(50, ref="R1") == "unknown_file"
+    with ledger.begin() as conn:
+        files.import_file(conn, "R1")
+    ledger.later(200)
+    ledger.webhook(60)
+    begin_anew(ledger)
+    ledger.read_all(0)
+    ledger.later(401)
+    assert (confirm(ledger, 0), ledger.state()) == (0, "unconfirmed")
+
+
+def test_a_second_new_epoch_leaves_no_candidate_waiting_for_the_end_of_the_first_ones_doubt(doubted: Ledger) -> None:
+    doubted.later(60)
+    doubted.webhook(70)
+    begin_anew(doubted)
+    doubted.read_all(0)
+    assert doubted.number("confirm_at") == doubted.number("doubted_until")
+
+
 def test_a_file_that_was_told_of_before_it_was_ours_is_doubted_though_it_was_purged_first(ledger: Ledger) -> None:
     assert ledger.webhook(60, ref="R1") == "unknown_file"
     with ledger.begin() as conn:
@@ -193,6 +213,8 @@ def test_a_file_that_was_told_of_before_it_was_ours_is_doubted_though_it_was_pur
 def test_a_doubt_that_meets_no_stamp_in_the_end_is_an_order(doubted: Ledger) -> None:
     doubted.later(doubted.rules.read_lag_s)
     assert confirm(doubted, None) == 1
+    doubted.read_all(5)
+    assert (confirm(doubted, None), doubted.state()) == (0, "fresh")
 
 
 def test_a_doubted_file_that_an_older_version_has_closed_is_found_again(doubted: Ledger) -> None:

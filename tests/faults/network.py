@@ -90,6 +90,8 @@ def _host(stack: ExitStack, bridge: str, name: str, address: str) -> Host:
     _ip("netns", "add", name)
     stack.callback(_ip, "netns", "del", name)
     _ip("link", "add", name, "type", "veth", "peer", "name", "eth0", "netns", name)
+    # By its own name, at once: with its namespace it goes some time later, and the next one is called the same.
+    stack.callback(_ip, "link", "del", name)
     _ip("link", "set", name, "master", bridge, "up")
     _ip("-n", name, "link", "set", "lo", "up")
     _ip("-n", name, "address", "add", f"{address}/24", "dev", "eth0")

@@ -29,6 +29,8 @@ KINDS = (RECEIVER, "worker", "scheduler")
 PORT = 8000
 PROBE_EVERY_S = 0.5
 
+_BEATS = "SELECT count(*) FROM workers WHERE id LIKE %(of)s"
+
 
 class Balancer:
     """Who gets the next request, of those that answer. Probes from entering until leaving its block."""
@@ -93,10 +95,12 @@ class TwoHosts(Standing):
         return self.balancer.next()
 
     def restart(self, host: Host, kind: str, **settings: str) -> None:
-        """Stop one process of a host in good order and start it with these settings; returns once it is ready."""
+        """Stop one process of a host in good order and start it with these settings; returns once it is at work."""
         name = f"{kind}-{host.name}"
         self._running.pop(name).stop()
         self._start(self._child(host, kind, {**bare_environment(), **self.environment, **settings}))
+        if kind != RECEIVER:
+            until(lambda: self.number(_BEATS, of=f"%:{self.pid(name)}:%"), f"{name} beats")
 
     def pids(self, host: Host) -> dict[str, int]:
         """The ids of this host's processes, by kind."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TextIO
@@ -28,6 +28,9 @@ from .network import Host, Network, network
 KINDS = (RECEIVER, "worker", "scheduler")
 PORT = 8000
 PROBE_EVERY_S = 0.5
+
+#: Runs what follows with a small share of the processors, counted by session as Linux does by default.
+_WITH_LESS = ("sh", "-c", 'echo 15 > /proc/self/autogroup; exec "$@"', "sh")
 
 _BEATS = "SELECT count(*) FROM workers WHERE id LIKE %(of)s"
 
@@ -95,12 +98,17 @@ class TwoHosts(Standing):
         return self.balancer.next()
 
     def restart(self, host: Host, kind: str, **settings: str) -> None:
-        """Stop one process of a host in good order and start it with these settings; returns once it is at work."""
+        """Stop one process of a host in good order and start it with these settings; returns once it is at work.
+
+        Two hosts would not share this machine's cores: what a process takes to start, it would not take from who is at
+        work on the other one. So until it is ready it has less of a share than others.
+        """
         name = f"{kind}-{host.name}"
         self._running.pop(name).stop()
-        self._start(self._child(host, kind, {**bare_environment(), **self.environment, **settings}))
+        self._start(self._child(host, kind, {**bare_environment(), **self.environment, **settings}, _WITH_LESS))
         if kind != RECEIVER:
             until(lambda: self.number(_BEATS, of=f"%:{self.pid(name)}:%"), f"{name} beats")
+        _share_of(self.pid(name)).write_text("0")
 
     def pids(self, host: Host) -> dict[str, int]:
         """The ids of this host's processes, by kind."""
@@ -109,7 +117,7 @@ class TwoHosts(Standing):
     def _children(self, environment: dict[str, str]) -> list[Child]:
         return [self._child(host, kind, environment) for kind in KINDS for host in self.net.hosts]
 
-    def _child(self, host: Host, kind: str, environment: dict[str, str]) -> Child:
+    def _child(self, host: Host, kind: str, environment: dict[str, str], by: Sequence[str] = ()) -> Child:
         url = f"http://{host.address}:{PORT}"
         own = {
             "DATABASE_URL": _at(self.net.address, environment["DATABASE_URL"]),
@@ -119,7 +127,11 @@ class TwoHosts(Standing):
             "PORT": str(PORT),
         }
         ready = (lambda: answers(f"{url}/readyz")) if kind == RECEIVER else None
-        return Child(f"{kind}-{host.name}", host.command(argv(kind)), {**environment, **own}, ready)
+        return Child(f"{kind}-{host.name}", host.command([*by, *argv(kind)]), {**environment, **own}, ready)
+
+
+def _share_of(pid: int) -> Path:
+    return Path(f"/proc/{pid}/autogroup")
 
 
 class _PostgreSQL(PostgreSQL):

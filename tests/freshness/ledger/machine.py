@@ -11,11 +11,12 @@ import itertools
 import uuid
 from contextlib import suppress
 from dataclasses import dataclass, field
+from random import Random
 from typing import Any
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from simulated import ASSETS, BORROWERS, CONDITIONS, LOAN_FIELDS, LOT, Ledger, empty
+from simulated import ASSETS, BORROWERS, CONDITIONS, LOAN_FIELDS, Ledger, empty
 from sqlalchemy import Connection, Engine
 
 from freshness import stamp
@@ -140,6 +141,7 @@ class World:
     def __post_init__(self) -> None:
         empty(self.engine)
         self.ledger = Ledger(self.engine, self.rules)
+        self.lot = Random(1)
         self.values = itertools.count(1)
         self.ids = itertools.count(1)
         self._stamp({concern: (0, 0) if concern is LOAN_FIELDS else (0,) for concern in self.rules.active})
@@ -257,7 +259,7 @@ class World:
         """A slice meets an error."""
         slice_ = self.slices.pop(which % len(self.slices))
         with self.ledger.begin() as conn:
-            failures.failed(conn, self.rules, slice_.lease, "Timeout", final=False, lot=LOT)
+            failures.failed(conn, self.rules, slice_.lease, "Timeout", final=False, lot=self.lot)
 
     def startable(self) -> list[Concern]:
         """The slices that may start now."""

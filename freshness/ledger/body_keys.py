@@ -11,8 +11,9 @@ import base64
 import datetime as dt
 import os
 from dataclasses import dataclass, field
+from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Row
 
 from ..errors import FieldKeyError, KeyNotHeld
 from ..field_keys import FieldKeys
@@ -21,10 +22,11 @@ from ..field_keys import FieldKeys
 COLUMNS = "b.body_encrypted, b.key_week, k.key_encrypted"
 JOIN = "LEFT JOIN body_keys k ON k.week = b.key_week"
 
-_THIS_WEEK = """
-SELECT w.week, k.key_encrypted FROM (SELECT date_trunc('week', mlm_now() AT TIME ZONE 'UTC')::date AS week) w
-LEFT JOIN body_keys k USING (week)
-"""
+_WEEK = "date_trunc('week', mlm_now() AT TIME ZONE 'UTC')::date"
+
+#: The columns by which any statement finds this week's key.
+THIS_WEEK = f"{_WEEK} AS week, (SELECT key_encrypted FROM body_keys WHERE week = {_WEEK}) AS week_key"  # noqa: S608
+_THIS_WEEK = f"SELECT {THIS_WEEK}"
 _NEWEST = "SELECT key_encrypted FROM body_keys ORDER BY week DESC LIMIT 1"
 _MAKE = "INSERT INTO body_keys (week, key_encrypted) VALUES (%(week)s, %(sealed)s) ON CONFLICT DO NOTHING"
 
@@ -52,8 +54,8 @@ class BodyKeys:
     def __init__(self, keys: FieldKeys) -> None:
         self._keys = keys
 
-    def this_week(self, conn: Connection) -> WeekKey:
-        """This week's key, made now if nobody has made it.
+    def this_week(self, conn: Connection, found: Row[Any] | None = None) -> WeekKey:
+        """This week's key, made now if nobody has made it. `found`: what a statement has found by `THIS_WEEK`.
 
         It is read in the transaction that its bodies are written in, and kept by nobody: a key whose making is rolled
         back goes with every body that it has sealed.
@@ -61,13 +63,13 @@ class BodyKeys:
         Raises:
             FieldKeyError: none of our keys opens it; or it is to be made, and none opens the one before.
         """
-        found = conn.exec_driver_sql(_THIS_WEEK).one()
-        if found.key_encrypted is None:
+        found = found or conn.exec_driver_sql(_THIS_WEEK).one()
+        if found.week_key is None:
             self._must_hold_the_newest(conn)
             made = base64.b64encode(os.urandom(32)).decode()
             conn.exec_driver_sql(_MAKE, {"week": found.week, "sealed": self._keys.seal(made)})
             found = conn.exec_driver_sql(_THIS_WEEK).one()
-        return WeekKey(found.week, self._opened(found.key_encrypted))
+        return WeekKey(found.week, self._opened(found.week_key))
 
     def open(self, sealed: bytes, week: dt.date | None, key: bytes | None) -> str:
         """A body, by its row's `COLUMNS`. One without a week was sealed with `FIELD_KEYS` themselves.

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Row
 
 from ..sending import Landing, Sent, SubjectState, Verdict, decide
 from . import body_keys
@@ -112,7 +112,8 @@ INSERT INTO sender_subjects AS s (sender, kind, subject)
 SELECT sender, kind, subject FROM {unnested(_NAMED)} AS named (sender, kind, subject)
 ORDER BY sender COLLATE "C", kind COLLATE "C", subject COLLATE "C"
 ON CONFLICT (sender, kind, subject) DO UPDATE SET subject = excluded.subject
-RETURNING s.id, s.sender, s.kind, s.subject, s.order_key, s.content, s.begun, s.waiting, s.entries, mlm_now() AS now,
+RETURNING s.id, s.sender, s.kind, s.subject, s.order_key, s.content, s.begun, s.waiting, s.entries,
+          mlm_now() AS now, {body_keys.THIS_WEEK},
           set_config('plan_cache_mode', 'force_generic_plan', true)
 """  # noqa: S608 - column names of ours
 
@@ -129,7 +130,7 @@ UPDATE sender_subjects s SET subject = x.newest FROM (
 ) x WHERE s.id = x.id
 """  # noqa: S608 - column names of ours
 
-_NOW = "SELECT mlm_now()"
+_NOW = f"SELECT mlm_now() AS now, {body_keys.THIS_WEEK}"
 
 _WAITING = f"""
 SELECT r.subject_id, r.subject_number, r.received_at, r.body_place, r.sender, {body_keys.COLUMNS}
@@ -212,8 +213,8 @@ def receive(
     if not deliveries:
         return Received()
     spend(conn, [each.once for each in deliveries if each.once is not None])
-    this_week = keys.this_week(conn)
-    subjects, now = _lock(conn, [entry for delivery in deliveries for entry in delivery.entries])
+    subjects, found = _lock(conn, [entry for delivery in deliveries for entry in delivery.entries])
+    now, this_week = found.now, keys.this_week(conn, found)
     sitting = _Sitting(_stored_waiting(conn, deliveries, subjects, reopen, keys))
     bodies = [(time_ordered_id(), each, min(each.received_at or now, now)) for each in deliveries]
     for body_id, delivery, at in bodies:
@@ -283,22 +284,22 @@ def _name(sent: Sent) -> _Name:
     return sent.sender, sent.kind, sent.subject
 
 
-def _lock(conn: Connection, entries: Sequence[Sent]) -> tuple[dict[_Name, _Subject], dt.datetime]:
-    """The subjects of these entries, made where they are new, and locked; and what time it is."""
+def _lock(conn: Connection, entries: Sequence[Sent]) -> tuple[dict[_Name, _Subject], Row[Any]]:
+    """The subjects of these entries, made where they are new, and locked; and what time it is, with the week's key."""
     names = {_name(sent) for sent in entries if sent.fault is None and not sent.unsupported}
     if not names:
-        return {}, conn.exec_driver_sql(_NOW).scalar_one()
+        return {}, conn.exec_driver_sql(_NOW).one()
     former = {(each.sender, each.kind, older, each.subject) for each in entries for older in each.formerly}
     if former:
         conn.exec_driver_sql(_NAME_ANEW, arrays(_FORMER, sorted(former)))
     rows = conn.exec_driver_sql(_LOCK, arrays(_NAMED, list(names))).all()
-    found = {
+    subjects = {
         (row.sender, row.kind, row.subject): _Subject(
             row.id, SubjectState(row.order_key, row.content, row.begun), row.entries, row.waiting
         )
         for row in rows
     }
-    return found, rows[-1].now
+    return subjects, rows[-1]
 
 
 def _stored_waiting(

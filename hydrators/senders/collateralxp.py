@@ -8,6 +8,7 @@ between; a hold or a revision is, as long as the order stands there.
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -59,11 +60,11 @@ _OF_VENDOR = (
 
 _HELD = """
 SELECT order_id, status, status_key, status_at, is_held, hold_reason, holds, vendor_id, loan_number, loan_id, lead_id,
-       assignment_accepted_at, said_by
-FROM appraisal_orders WHERE order_id = ANY(%(ids)s)
+       assignment_accepted_at, said_by, ARRAY(
+           SELECT e.same FROM appraisal_events e WHERE e.order_id = o.order_id AND e.same = ANY(%(said)s)
+       ) AS said_before
+FROM appraisal_orders o WHERE order_id = ANY(%(ids)s)
 """
-
-_SAME = "SELECT order_id, same FROM appraisal_events WHERE order_id = ANY(%(ids)s) AND same = ANY(%(same)s)"
 
 
 class CollateralxpHydrator:
@@ -72,9 +73,11 @@ class CollateralxpHydrator:
     def land(self, conn: Connection, keys: FieldKeys, applied: Sequence[Applied]) -> Sequence[Landed]:
         """Every event is kept, and moves its order if it can; the order is tied to a loan by its number."""
         ids = sorted({each.sent.subject for each in applied if each.sent.kind == "order"})
-        held = {row["order_id"]: dict(row) for row in conn.exec_driver_sql(_HELD, {"ids": ids}).mappings()}
+        known, batch = _Known(applied), _Batch(keys)
+        found = conn.exec_driver_sql(_HELD, {"ids": ids, "said": known.digests})
+        held = {row["order_id"]: dict(row) for row in found.mappings()}
+        known.found(held)
         orders = {name: _Order(name, held.get(name, {})) for name in ids}
-        known, batch = _Known(conn, applied), _Batch(keys)
         taken = [
             None if known.has(each, order) else batch.take(each, order, known.digest(each))
             for each, order in ((each, orders.get(each.sent.subject)) for each in applied)
@@ -102,14 +105,18 @@ class CollateralxpHydrator:
 class _Known:
     """Which events may be known again, and which of those were applied before: by the digest of all they say."""
 
-    def __init__(self, conn: Connection, applied: Sequence[Applied]) -> None:
+    def __init__(self, applied: Sequence[Applied]) -> None:
         self._of = {id(each): each.sent.content for each in applied if _may_be_known(each)}
         self._seen: set[tuple[str, bytes]] = set()
-        if self._of:
-            ids = sorted({each.sent.subject for each in applied if id(each) in self._of})
-            same = [digest for digests in self._of.values() for digest in digests]
-            found = conn.exec_driver_sql(_SAME, {"ids": ids, "same": same})
-            self._seen = {(row.order_id, bytes(row.same)) for row in found}
+
+    @property
+    def digests(self) -> list[bytes]:
+        """What to look for among the events of their orders."""
+        return [digest for digests in self._of.values() for digest in digests]
+
+    def found(self, held: Mapping[str, Mapping[str, Any]]) -> None:
+        """These orders are there, with what was said of them before."""
+        self._seen = {(name, bytes(digest)) for name, row in held.items() for digest in row["said_before"]}
 
     def digest(self, each: Applied) -> bytes | None:
         """What is to be kept of it."""
@@ -146,9 +153,9 @@ class _Order:
         self.number: str | None = held.get("loan_number")
         self.held = Bound(held.get("loan_id"), held.get("lead_id"), "bound by number")
 
-    def take(self, event: str, data: Mapping[str, Any], columns: Row) -> Effect:
+    def take(self, event: str, data: Mapping[str, Any], own_at: dt.datetime | None) -> Effect:
         """Move as the event says, and note what it says of the order."""
-        state, own_at, vendor_id = self.state, own_time(event, data), one(label, data.get("vendor_id"))
+        state, columns, vendor_id = self.state, snapshot(data), one(label, data.get("vendor_id"))
         effect = state.take(event, vendor_id, own_at, one(text, data.get("reason")))
         if state.left:
             self._say(dict.fromkeys(_OF_VENDOR), state.key_of(UNASSIGNED))
@@ -210,13 +217,14 @@ class _Batch:
     def take(self, applied: Applied, order: _Order | None, same: bytes | None) -> _Taken:
         """One event; of one that names no order only that it came."""
         event, data = applied.sent.event or "", mapping(applied.sent.payload.get("data"))
-        effect = order.take(event, data, snapshot(data)) if order else Effect.NOTED
+        own_at = own_time(event, data)
+        effect = order.take(event, data, own_at) if order else Effect.NOTED
         reason = data.get("cancel_reason") if event == CANCELLED else data.get("reason")
         self._events.append(
             {
                 "order_id": order.name if order else None,
                 "event": event,
-                "own_at": own_time(event, data),
+                "own_at": own_at,
                 "effect": effect.value,
                 "received_at": applied.received_at,
                 "status_after": order.state.status if order else None,
@@ -228,7 +236,7 @@ class _Batch:
         if order is None:
             return _Taken(effect, UNORDERED, 1, None)
         rows, note = self._children.take(event, data, order.name, applied)
-        timed = BY_OWN_TIME if own_time(event, data) else UNORDERED
+        timed = BY_OWN_TIME if own_at else UNORDERED
         return _Taken(effect, order.state.by if event in _OF_STATE else timed, rows + 2, note)
 
     def write(self, conn: Connection) -> None:

@@ -167,11 +167,6 @@ def turn_of(moment_s: float, turn_s: float) -> int:
 
 def _outcome(load: Load, first: float, turn_s: float | None) -> dict[str, Any]:
     last = load.ends_at
-    turns: tuple[list[float], list[float]] = ([], [])
-    for ended, took in zip(load.ended, load.took, strict=True) if turn_s else ():
-        due = ended - took
-        if due >= first and due % turn_s >= SPILL_S:
-            turns[turn_of(due, turn_s)].append(took)
     pairs = zip(load.ended, load.took, strict=True)
     if load.rate is None:
         took = sorted(took for ended, took in pairs if first <= ended < last)
@@ -183,8 +178,17 @@ def _outcome(load: Load, first: float, turn_s: float | None) -> dict[str, Any]:
         "ran_out": load.ran_out,
         "per_s": len(took) / (last - first),
         "ms": _ms(took),
-        "turns_ms": [_ms(sorted(each)) for each in turns],
+        "turns_ms": _turns_ms(load, first, turn_s) if turn_s else [],
     }
+
+
+def _turns_ms(load: Load, first: float, turn_s: float) -> list[dict[str, float]]:
+    turns: tuple[list[float], list[float]] = ([], [])
+    for ended, took in zip(load.ended, load.took, strict=True):
+        due = ended - took
+        if due >= first and due % turn_s >= SPILL_S:
+            turns[turn_of(due, turn_s)].append(took)
+    return [_ms(sorted(each)) for each in turns]
 
 
 SHARES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p99.9": 0.999, "max": 1.0}

@@ -7,7 +7,6 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -73,8 +72,12 @@ class Ours:
                 log.unlink(missing_ok=True)
             stack.callback(self.pids.clear)
             are_up = [says(log, "Application startup complete") for log in logs]
+
+            def all_are_up() -> bool:
+                return all(is_up() for is_up in are_up)
+
             for log in logs:  # none is waited for before the last has been started
-                ready = partial(all, ()) if log is not logs[-1] else lambda: all(is_up() for is_up in are_up)
+                ready = all_are_up if log is logs[-1] else lambda: True
                 self.pids.append(stack.enter_context(running(argv, log, environment, ready)))
             yield port
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, LiteralString
 
 import redis
 
@@ -23,6 +23,8 @@ FILES, RECEIPTS = scaled(1_000_000, 1_000), scaled(10_000_000, 10_000)
 BUSY = min(20_000, FILES)
 BATCH, CONNECTIONS, OPEN_CONNECTIONS = 50, 32, 128
 WARM_S, SECONDS, OPEN_S = 1.0, 3.0, 6.0
+#: What a round of entries writes to and rewrites.
+REWRITTEN: tuple[LiteralString, ...] = ("file_freshness", "file_concerns")
 #: More than is answered.
 MOST_ONES_A_S = 12_000
 
@@ -54,7 +56,7 @@ class Full(Ours):
         execute(self.url, _FRESH_AGAIN, held=files.HELD)
         with redis.Redis.from_url(self.here.servers.redis_url) as client:
             client.flushall()
-        settle(self.url, "file_freshness", "file_concerns")
+        settle(self.url, *REWRITTEN)
         self.since = execute(self.url, _NOW)[0][0]
 
     def received(self) -> tuple[list[tuple[Any, ...]], int]:

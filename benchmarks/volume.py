@@ -28,7 +28,7 @@ from jobs.house import make_engine
 from . import ground, quarter
 from .ground import execute, settle
 from .parties import Ours
-from .quarter import BATCH, BUSY, CONNECTIONS, FILES, MOST_ONES_A_S, OPEN_S, RECEIPTS, WARM_S, Full, take
+from .quarter import BATCH, BUSY, CONNECTIONS, FILES, MOST_ONES_A_S, OPEN_S, RECEIPTS, REWRITTEN, WARM_S, Full, take
 from .seen import Seen
 from .table import Figure, Mark, Measured, Row, Series
 
@@ -79,9 +79,9 @@ def _prune(full: Full, engine: sa.Engine, weeks: Sequence[Week], rate: float, se
     older, newer = weeks[: len(weeks) // 2], weeks[len(weeks) // 2 :]
     alone = full.paced(rate)
     pruned = full.paced(rate, lambda _: _prune_meanwhile(engine, older[-1].ends))
-    settle(full.url, "file_freshness", "file_concerns", "refresh_orders")
+    settle(full.url, *REWRITTEN, "refresh_orders")
     deleted_s, rows = _delete(full.url, newer[0].begins, newer[-1].ends)
-    settle(full.url, "file_freshness", "file_concerns", "refresh_orders")
+    settle(full.url, *REWRITTEN, "refresh_orders")
     began = time.perf_counter()
     pruning.drop_weeks(engine.begin, newer[-1].ends)
     took_s = time.perf_counter() - began

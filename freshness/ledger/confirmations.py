@@ -140,7 +140,8 @@ def finish(
         if (backstop is None and not is_in_doubt) or seen.unstamped or seen.served < seen.ordered:
             return ()
         placed = place(conn, seen.id, "a confirmation met no stamp that can be read", backstop=backstop)
-        _confirmed(conn, rules, asking)
+        if is_in_doubt:  # what is read for this order is asked for late enough
+            unconfirmed.end_doubt(conn, seen.id)
         return placed.rings
     foreseen = _weigh(conn, rules, seen, v)
     mirror_mark(conn, owner_of(seen), v, back=foreseen.new_epoch)

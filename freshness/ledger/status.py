@@ -198,10 +198,10 @@ def _why(state: State, concerns: tuple[ConcernStatus, ...], *, is_doubted: bool)
         late = [f"{c.concern}: {c.why}" + (f" ({c.last_error})" if c.last_error else "") for c in concerns if c.why]
         return "; ".join(late)
     low = [c.concern for c in concerns if c.state == "unconfirmed"]
-    if not low and is_doubted:
+    if low:
+        return f"{', '.join(low)}: held below the newest stamp we know of; confirmed once the file is quiet"
+    if is_doubted:
         return (
             "MLM may not show yet what a webhook or a read told before the file began anew here; confirmed when it must"
         )
-    if not low:
-        return "an own write that was closed has not ended yet"
-    return f"{', '.join(low)}: held below the newest stamp we know of; confirmed once the file is quiet"
+    return "an own write that was closed has not ended yet"

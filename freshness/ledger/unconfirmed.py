@@ -49,12 +49,11 @@ def note_of(conn: Connection, rules: Rules, file: FileRow, concerns: Mapping[Con
     """The same, for who knows the numbers as they stand now."""
     waits_for_a_doubt = file.confirm_at is not None and file.confirm_at == file.doubted_until
     if file.doubted_until is not None and not is_doubted(file, concerns):
-        conn.exec_driver_sql(_END_DOUBT, {"file_id": file.id})
+        end_doubt(conn, file.id)
         file = replace(file, doubted_until=None, doubted_below=None)
     is_noted = file.unconfirmed_since is not None or file.confirm_at is not None or file.confirmations > 0
     if is_candidate(file, concerns):
-        quiet_at = file.now + dt.timedelta(seconds=rules.quiet_s)
-        at = doubt_to_wait_out(file, concerns) or quiet_at
+        at = doubt_to_wait_out(file, concerns) or file.now + dt.timedelta(seconds=rules.quiet_s)
         if file.unconfirmed_since is None or file.confirm_at is None or (waits_for_a_doubt and at < file.confirm_at):
             conn.exec_driver_sql(_OPEN_CANDIDATE, {"file_id": file.id, "at": at})
     elif is_noted and not _may_come_to_be(file, concerns):
@@ -72,16 +71,23 @@ def is_candidate(file: FileRow, concerns: Mapping[Concern, ConcernRow]) -> bool:
 
 def doubt_to_wait_out(file: FileRow, concerns: Mapping[Concern, ConcernRow]) -> dt.datetime | None:
     """Until when a candidate waits that is one only for a doubt, which no confirmation before then could end."""
-    is_to_come = file.doubted_until is not None and file.doubted_until > file.now
+    if file.doubted_until is None or file.doubted_until <= file.now:
+        return None
     is_all = file.deleted_at is not None or not _holds_too_little(file, concerns)
-    return file.doubted_until if is_to_come and is_all else None
+    return file.doubted_until if is_all else None
 
 
 def is_doubted(file: FileRow, concerns: Mapping[Concern, ConcernRow]) -> bool:
     """Whether what the file holds may be older than what was announced and is not known any more."""
+    if file.doubted_until is None:
+        return False
     below = file.doubted_below
-    is_past_it = below is not None and not any(holding.is_behind(below) for holding in holdings_of(concerns))
-    return file.doubted_until is not None and not is_past_it
+    return below is None or any(holding.is_behind(below) for holding in holdings_of(concerns))
+
+
+def end_doubt(conn: Connection, file_id: int) -> None:
+    """The file is doubted no more. Under its lock."""
+    conn.exec_driver_sql(_END_DOUBT, {"file_id": file_id})
 
 
 def _holds_too_little(file: FileRow, concerns: Mapping[Concern, ConcernRow]) -> bool:

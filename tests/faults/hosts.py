@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -32,7 +32,7 @@ PROBE_EVERY_S = 0.5
 #: Runs what follows with a small share of the processors, counted by session as Linux does by default.
 _WITH_LESS = ("sh", "-c", 'echo 15 > /proc/self/autogroup; exec "$@"', "sh")
 
-_BEATS = "SELECT count(*) FROM workers WHERE id LIKE %(of)s"
+_BEATS = "SELECT count(*) FROM workers WHERE pid = %(pid)s"
 
 
 class Balancer:
@@ -107,8 +107,9 @@ class TwoHosts(Standing):
         self._running.pop(name).stop()
         self._start(self._child(host, kind, {**bare_environment(), **self.environment, **settings}, _WITH_LESS))
         if kind != RECEIVER:
-            until(lambda: self.number(_BEATS, of=f"%:{self.pid(name)}:%"), f"{name} beats")
-        _share_of(self.pid(name)).write_text("0")
+            until(lambda: self.number(_BEATS, pid=self.pid(name)), f"{name} beats")
+        with suppress(OSError):  # a Linux that does not count by session
+            Path(f"/proc/{self.pid(name)}/autogroup").write_text("0")
 
     def pids(self, host: Host) -> dict[str, int]:
         """The ids of this host's processes, by kind."""
@@ -128,10 +129,6 @@ class TwoHosts(Standing):
         }
         ready = (lambda: answers(f"{url}/readyz")) if kind == RECEIVER else None
         return Child(f"{kind}-{host.name}", host.command([*by, *argv(kind)]), {**environment, **own}, ready)
-
-
-def _share_of(pid: int) -> Path:
-    return Path(f"/proc/{pid}/autogroup")
 
 
 class _PostgreSQL(PostgreSQL):

@@ -13,12 +13,25 @@ from typing import Any
 import databases
 from sqlalchemy import Connection, Engine
 
+from freshness.bell import Ring
 from freshness.concerns import Concern
-from freshness.ledger import batches, commits, failures, files, leases, own_writes, status, workers
+from freshness.ledger import (
+    batches,
+    captures,
+    commits,
+    confirmations,
+    failures,
+    files,
+    leases,
+    own_writes,
+    status,
+    workers,
+)
 from freshness.ledger.batches import Decided, Entry
 from freshness.ledger.commits import Committed, Landed, Reading
 from freshness.ledger.files import FileRef, Owner
 from freshness.ledger.leases import Lease, NotNow
+from freshness.ledger.orders import Placed
 from freshness.ledger.own_writes import Exited
 from freshness.ledger.status import FileStatus
 from freshness.rules import Rules
@@ -127,6 +140,11 @@ class Ledger:
         """The causes of a file's orders, in their order."""
         query = "SELECT cause FROM refresh_orders WHERE file_id = %(id)s ORDER BY number"
         return [row["cause"] for row in self.rows(query, id=self.number("id", ref))]
+
+    def import_file(self, ref: str = "R1") -> Placed:
+        """Somebody imports a file."""
+        with self.begin() as conn:
+            return files.import_file(conn, ref)
 
     def receive(self, *entries: Entry) -> Decided:
         """Decide a batch."""
@@ -237,6 +255,50 @@ class Ledger:
             "INSERT INTO loans (mlm_reference_number) VALUES (%(ref)s) RETURNING id", {"ref": ref}
         )
         return Owner("loan", made.scalar_one())
+
+
+def due(ledger: Ledger) -> list[Ring]:
+    """The confirmations that are due now."""
+    with ledger.begin() as conn:
+        return confirmations.due(conn, ledger.rules)
+
+
+def confirm(ledger: Ledger, stamp: float | str | None) -> tuple[Ring, ...]:
+    """A confirmation meets this stamp; its rings."""
+    with ledger.begin() as conn:
+        asking = confirmations.begin(conn, ledger.number("id"))
+        assert asking is not None
+        return confirmations.finish(conn, ledger.rules, asking, text_of(stamp))
+
+
+def own_write_captured_at(ledger: Ledger, stamp: float) -> None:
+    """The portal writes, and MLM shows this stamp after it."""
+    own_write = ledger.register()
+    ledger.leave(own_write)
+    with ledger.begin() as conn:
+        begun = captures.begin(conn, own_write)
+        assert begun is not None
+        captures.finish(conn, ledger.rules, begun, text_of(stamp))
+
+
+def not_found(ledger: Ledger, lease: Lease) -> Committed:
+    """MLM does not have the file; purged as `jobs` does it, if it is gone."""
+    with ledger.begin() as conn:
+        done = failures.not_found(conn, ledger.rules, lease)
+    if done.outcome != "gone":
+        return done
+    with ledger.begin() as conn:
+        if (owner := files.owner_of(lease.file)) is not None:
+            files.mark_owner_deleted(conn, owner)
+        own_writes.close_open(conn, lease.file.id)
+        return failures.gone(conn, ledger.rules, lease)
+
+
+def purge(ledger: Ledger) -> None:
+    """MLM does not have the file, twice."""
+    not_found(ledger, ledger.lease(LOAN_FIELDS))
+    ledger.later(61)
+    assert not_found(ledger, ledger.lease(LOAN_FIELDS)).outcome == "purged"
 
 
 def modified(ref: str | None, stamp: float | str | None) -> Entry:

@@ -3,32 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from simulated import BORROWERS, LOAN_FIELDS, Ledger, at, causes, text_of
+from simulated import BORROWERS, LOAN_FIELDS, Ledger, at, causes, confirm, due, own_write_captured_at, text_of
 
 from freshness.bell import Ring, Work
-from freshness.ledger import captures, confirmations, own_writes
+from freshness.ledger import confirmations, own_writes
 from freshness.ledger.files import FileRef
-
-
-def due(ledger: Ledger) -> list[Ring]:
-    with ledger.begin() as conn:
-        return confirmations.due(conn, ledger.rules)
-
-
-def confirm(ledger: Ledger, stamp: float | str | None) -> tuple[Ring, ...]:
-    with ledger.begin() as conn:
-        asking = confirmations.begin(conn, ledger.number("id"))
-        assert asking is not None
-        return confirmations.finish(conn, ledger.rules, asking, text_of(stamp))
-
-
-def own_write_captured_at(ledger: Ledger, stamp: float) -> None:
-    own_write = ledger.register()
-    ledger.leave(own_write)
-    with ledger.begin() as conn:
-        begun = captures.begin(conn, own_write)
-        assert begun is not None
-        captures.finish(conn, ledger.rules, begun, text_of(stamp))
 
 
 @pytest.fixture

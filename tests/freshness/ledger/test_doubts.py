@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from simulated import LOAN_FIELDS, RECENT, Ledger, at, text_of
+from simulated import LOAN_FIELDS, RECENT, Ledger, at, confirm, due, own_write_captured_at, purge, text_of
 
-from freshness.ledger import captures, confirmations, doubts, failures, files, restores
+from freshness.ledger import confirmations, doubts, restores
 
 
 def begin_anew(ledger: Ledger) -> None:
@@ -13,40 +13,22 @@ def begin_anew(ledger: Ledger) -> None:
         restores.begin_anew(conn, ledger.rules, ledger.number("id"))
 
 
-def confirm(ledger: Ledger, stamp: float | None) -> int:
-    """How many orders a confirmation placed that met this stamp."""
-    with ledger.begin() as conn:
-        asking = confirmations.begin(conn, ledger.number("id"))
-        assert asking is not None
-        return len(confirmations.finish(conn, ledger.rules, asking, text_of(stamp)))
-
-
-def rung(ledger: Ledger) -> int:
-    """How many confirmations are due now."""
-    with ledger.begin() as conn:
-        return len(confirmations.due(conn, ledger.rules))
-
-
-def not_found_twice(ledger: Ledger) -> None:
-    for _ in range(2):
-        lease = ledger.lease(LOAN_FIELDS)
-        with ledger.begin() as conn:
-            if failures.not_found(conn, ledger.rules, lease).outcome == "gone":
-                failures.gone(conn, ledger.rules, lease)
-        ledger.later(61)
-    assert ledger.state() == "deleted"
-
-
 @pytest.fixture
-def doubted(ledger: Ledger) -> Ledger:
-    """R1 was fresh at 0 and told of a save at 60; an operator began it anew, and a read from behind showed 0."""
+def told(ledger: Ledger) -> Ledger:
+    """R1 was fresh at 0, and an hour later told of at 60."""
     ledger.settled(0)
     ledger.later(3600)
     ledger.webhook(60)
-    ledger.later(10)
-    begin_anew(ledger)
-    ledger.read_all(0)
     return ledger
+
+
+@pytest.fixture
+def doubted(told: Ledger) -> Ledger:
+    """R1 was told of at 60; an operator began it anew, and a read from behind showed 0."""
+    told.later(10)
+    begin_anew(told)
+    told.read_all(0)
+    return told
 
 
 def test_a_file_begun_anew_just_after_a_webhook_is_not_fresh_by_a_read_that_may_be_from_behind(
@@ -60,10 +42,10 @@ def test_a_file_begun_anew_just_after_a_webhook_is_not_fresh_by_a_read_that_may_
 def test_a_confirmation_from_behind_does_not_end_the_doubt_and_one_after_the_read_lag_finds_the_save(
     doubted: Ledger,
 ) -> None:
-    assert confirm(doubted, 0) == 0
+    assert len(confirm(doubted, 0)) == 0
     assert doubted.state() == "unconfirmed"
     doubted.later(doubted.rules.read_lag_s - 10)
-    assert confirm(doubted, 60) == 1
+    assert len(confirm(doubted, 60)) == 1
     assert doubted.state() == "stale"
     doubted.read_all(60)
     assert doubted.state() == "fresh"
@@ -75,15 +57,15 @@ def test_no_confirmation_is_spent_before_it_can_end_the_doubt_and_then_one_makes
     assert doubted.number("confirm_at") >= doubted.number("doubted_until")
     for _ in range(9):
         doubted.later(60)
-        assert rung(doubted) == 0
+        assert len(due(doubted)) == 0
     doubted.later(60)
-    assert rung(doubted) == 1
+    assert len(due(doubted)) == 1
     doubted.do("DELETE FROM file_events")
-    assert confirm(doubted, 0) == 0
+    assert len(confirm(doubted, 0)) == 0
     assert doubted.state() == "fresh"
     assert [row["kind"] for row in doubted.rows("SELECT kind FROM file_events")] == ["fresh"]
     doubted.later(3600)
-    assert rung(doubted) == 0
+    assert len(due(doubted)) == 0
 
 
 def test_a_stamp_asked_for_before_the_doubt_ends_counts_as_from_behind_however_late_it_comes(doubted: Ledger) -> None:
@@ -135,8 +117,7 @@ def test_a_file_begun_anew_twice_before_it_was_read_is_not_doubted_for_that(ledg
 
 def test_no_stamp_ends_a_doubt_that_began_with_a_webhook_without_one(ledger: Ledger) -> None:
     assert ledger.webhook(None, ref="R1") == "unknown_file"
-    with ledger.begin() as conn:
-        files.import_file(conn, "R1")
+    ledger.import_file()
     ledger.read_all(0)
     ledger.do("DELETE FROM mlm_webhook_receipts")
     begin_anew(ledger)
@@ -147,7 +128,7 @@ def test_no_stamp_ends_a_doubt_that_began_with_a_webhook_without_one(ledger: Led
 def test_a_webhook_that_the_guard_skipped_is_doubted_too_where_mlm_has_gone_back_meanwhile(ledger: Ledger) -> None:
     ledger.settled(100)
     ledger.later(3600)
-    confirm(ledger, 50)
+    len(confirm(ledger, 50))
     ledger.later(ledger.rules.read_lag_s - 20)
     assert ledger.webhook(56) == "held"
     ledger.later(21)
@@ -155,7 +136,7 @@ def test_a_webhook_that_the_guard_skipped_is_doubted_too_where_mlm_has_gone_back
     ledger.read_all(55)
     assert ledger.state() == "unconfirmed"
     ledger.later(ledger.rules.read_lag_s)
-    assert confirm(ledger, 56) == 1
+    assert len(confirm(ledger, 56)) == 1
 
 
 def test_before_stamps_are_calibrated_none_ends_the_doubt_of_a_new_epoch(ledger: Ledger) -> None:
@@ -170,8 +151,7 @@ def test_before_stamps_are_calibrated_none_ends_the_doubt_of_a_new_epoch(ledger:
 
 def test_a_webhook_counts_by_when_the_first_read_was_asked_for_not_by_when_it_landed(ledger: Ledger) -> None:
     assert ledger.webhook(60, ref="R1") == "unknown_file"
-    with ledger.begin() as conn:
-        files.import_file(conn, "R1")
+    ledger.import_file()
     ledger.later(ledger.rules.read_lag_s - 10)
     lease, asked = ledger.lease(LOAN_FIELDS), ledger.now
     ledger.later(15)
@@ -181,14 +161,13 @@ def test_a_webhook_counts_by_when_the_first_read_was_asked_for_not_by_when_it_la
 
 def test_the_first_read_leaves_the_doubt_of_a_new_epoch_before_it_as_it_is(ledger: Ledger) -> None:
     assert ledger.webhook(50, ref="R1") == "unknown_file"
-    with ledger.begin() as conn:
-        files.import_file(conn, "R1")
+    ledger.import_file()
     ledger.later(200)
     ledger.webhook(60)
     begin_anew(ledger)
     ledger.read_all(0)
     ledger.later(401)
-    assert (confirm(ledger, 0), ledger.state()) == (0, "unconfirmed")
+    assert (len(confirm(ledger, 0)), ledger.state()) == (0, "unconfirmed")
 
 
 def test_a_second_new_epoch_leaves_no_candidate_waiting_for_the_end_of_the_first_ones_doubt(doubted: Ledger) -> None:
@@ -201,20 +180,18 @@ def test_a_second_new_epoch_leaves_no_candidate_waiting_for_the_end_of_the_first
 
 def test_a_file_that_was_told_of_before_it_was_ours_is_doubted_though_it_was_purged_first(ledger: Ledger) -> None:
     assert ledger.webhook(60, ref="R1") == "unknown_file"
-    with ledger.begin() as conn:
-        files.import_file(conn, "R1")
-    not_found_twice(ledger)
-    with ledger.begin() as conn:
-        files.import_file(conn, "R1")
+    ledger.import_file()
+    purge(ledger)
+    ledger.import_file()
     ledger.read_all(0)
     assert ledger.state() == "unconfirmed"
 
 
 def test_a_doubt_that_meets_no_stamp_in_the_end_is_an_order(doubted: Ledger) -> None:
     doubted.later(doubted.rules.read_lag_s)
-    assert confirm(doubted, None) == 1
+    assert len(confirm(doubted, None)) == 1
     doubted.read_all(5)
-    assert (confirm(doubted, None), doubted.state()) == (0, "fresh")
+    assert (len(confirm(doubted, None)), doubted.state()) == (0, "fresh")
 
 
 def test_a_doubted_file_that_an_older_version_has_closed_is_found_again(doubted: Ledger) -> None:
@@ -222,36 +199,27 @@ def test_a_doubted_file_that_an_older_version_has_closed_is_found_again(doubted:
     with doubted.begin() as conn:
         assert (doubts.find_again(conn), doubts.find_again(conn)) == (1, 0)
     doubted.later(doubted.rules.read_lag_s)
-    assert rung(doubted) == 1
+    assert len(due(doubted)) == 1
 
 
 def test_another_reason_to_be_confirmed_does_not_wait_for_the_doubt(doubted: Ledger) -> None:
-    own_write = doubted.register()
-    doubted.leave(own_write)
-    with doubted.begin() as conn:
-        begun = captures.begin(conn, own_write)
-        assert begun is not None
-        captures.finish(conn, doubted.rules, begun, text_of(5))
+    own_write_captured_at(doubted, 5)
     doubted.later(31)
-    assert rung(doubted) == 1
+    assert len(due(doubted)) == 1
 
 
-def test_a_late_read_that_finds_mlm_gone_back_doubts_what_was_told_a_moment_ago(ledger: Ledger) -> None:
-    ledger.settled(0)
-    ledger.later(3600)
-    ledger.webhook(60)
-    ledger.later(ledger.rules.read_lag_s + 1)
-    ledger.webhook(70)
-    assert ledger.read(LOAN_FIELDS, -9).outcome == "landed, new epoch"
-    ledger.read_all(-9)
-    assert ledger.state() == "unconfirmed"
+def test_a_late_read_that_finds_mlm_gone_back_doubts_what_was_told_a_moment_ago(told: Ledger) -> None:
+    told.later(told.rules.read_lag_s + 1)
+    told.webhook(70)
+    assert told.read(LOAN_FIELDS, -9).outcome == "landed, new epoch"
+    told.read_all(-9)
+    assert told.state() == "unconfirmed"
 
 
 def test_a_file_that_was_told_of_before_it_was_ours_is_doubted_after_its_first_read(ledger: Ledger) -> None:
     assert ledger.webhook(RECENT, ref="R1") == "unknown_file"
     ledger.later(60)
-    with ledger.begin() as conn:
-        files.import_file(conn, "R1")
+    ledger.import_file()
     ledger.read_all(0)
     assert ledger.state() == "unconfirmed"
     assert ledger.number("doubted_until") == at(RECENT + ledger.rules.read_lag_s)
@@ -274,8 +242,7 @@ def test_a_first_read_that_shows_what_was_told_is_not_doubted_nor_a_newer_one_if
         ledger.do("UPDATE stamp_calibration SET alike_at = NULL")
     for told in (50, 60.001):
         assert ledger.webhook(told, ref="R1") == "unknown_file"
-    with ledger.begin() as conn:
-        files.import_file(conn, "R1")
+    ledger.import_file()
     ledger.read_all(read)
     assert ledger.state() == state
 
@@ -283,41 +250,37 @@ def test_a_first_read_that_shows_what_was_told_is_not_doubted_nor_a_newer_one_if
 def test_a_webhook_without_a_stamp_tells_of_more_than_any_first_read_shows(ledger: Ledger) -> None:
     for told in (None, 50):
         assert ledger.webhook(told, ref="R1") == "unknown_file"
-    with ledger.begin() as conn:
-        files.import_file(conn, "R1")
+    ledger.import_file()
     ledger.read_all(60)
     assert ledger.state() == "unconfirmed"
 
 
 @pytest.fixture
-def gone(ledger: Ledger) -> Ledger:
+def gone(told: Ledger) -> Ledger:
     """R1 was told of at 60, and MLM did not have it, twice: purged."""
-    ledger.settled(0)
-    ledger.later(3600)
-    ledger.webhook(60)
-    not_found_twice(ledger)
-    return ledger
+    purge(told)
+    return told
 
 
 def test_a_file_that_was_told_of_and_not_found_is_asked_for_once_more_when_no_replica_can_be_behind(
     gone: Ledger,
 ) -> None:
     gone.later(400)
-    assert rung(gone) == 0
+    assert len(due(gone)) == 0
     gone.later(200)
-    assert rung(gone) == 1
+    assert len(due(gone)) == 1
     with gone.begin() as conn:
         asking = confirmations.begin(conn, gone.number("id"))
         assert asking is not None
         assert confirmations.not_found(conn, gone.rules, asking) == ()
     gone.later(3600)
-    assert rung(gone) == 0
+    assert len(due(gone)) == 0
     assert gone.state() == "deleted"
 
 
 def test_a_file_that_is_there_when_it_is_asked_for_once_more_comes_back(gone: Ledger) -> None:
     gone.later(600)
-    assert confirm(gone, 60) == 1
+    assert len(confirm(gone, 60)) == 1
     gone.read_all(60)
     assert gone.state() == "fresh"
 
@@ -325,11 +288,10 @@ def test_a_file_that_is_there_when_it_is_asked_for_once_more_comes_back(gone: Le
 def test_a_file_that_nobody_told_of_lately_is_not_asked_for_again_once_it_was_not_found(ledger: Ledger) -> None:
     ledger.settled(0)
     ledger.later(3600)
-    with ledger.begin() as conn:
-        files.import_file(conn, "R1")
-    not_found_twice(ledger)
+    ledger.import_file()
+    purge(ledger)
     ledger.later(3600)
-    assert (ledger.state(), rung(ledger)) == ("deleted", 0)
+    assert (ledger.state(), len(due(ledger))) == ("deleted", 0)
 
 
 @pytest.mark.parametrize("told_of", ["R2", None])
@@ -339,7 +301,6 @@ def test_a_file_that_nobody_told_of_lately_is_fresh_once_it_is_imported(ledger: 
         ledger.later(ledger.rules.read_lag_s)
     else:
         assert ledger.webhook(RECENT, ref=told_of) == "unknown_file"
-    with ledger.begin() as conn:
-        files.import_file(conn, "R1")
+    ledger.import_file()
     ledger.read_all(0)
     assert ledger.state() == "fresh"

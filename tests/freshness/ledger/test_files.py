@@ -5,11 +5,10 @@ from __future__ import annotations
 import threading
 
 import pytest
-from simulated import ASSETS, BORROWERS, LOAN_FIELDS, Ledger, at, causes
+from simulated import ASSETS, BORROWERS, LOAN_FIELDS, Ledger, at, causes, not_found, purge
 
 from freshness.errors import LeaseLost, UnknownFile
 from freshness.ledger import captures, events, failures, files, imports, own_writes, status
-from freshness.ledger.commits import Committed
 from freshness.ledger.files import FileRef, Kind, Owner
 from freshness.ledger.leases import Lease, NotNow
 from freshness.readiness import Wait
@@ -25,28 +24,8 @@ def stale(ledger: Ledger) -> Ledger:
     return ledger
 
 
-def not_found(ledger: Ledger, lease: Lease) -> Committed:
-    """MLM does not have the file; purged as `jobs` does it, if it is gone."""
-    with ledger.begin() as conn:
-        done = failures.not_found(conn, ledger.rules, lease)
-    if done.outcome != "gone":
-        return done
-    with ledger.begin() as conn:
-        if (owner := files.owner_of(lease.file)) is not None:
-            files.mark_owner_deleted(conn, owner)
-        own_writes.close_open(conn, lease.file.id)
-        return failures.gone(conn, ledger.rules, lease)
-
-
-def purge(ledger: Ledger) -> None:
-    not_found(ledger, ledger.lease(LOAN_FIELDS))
-    ledger.later(61)
-    assert not_found(ledger, ledger.lease(LOAN_FIELDS)).outcome == "purged"
-
-
 def test_an_import_makes_the_file_with_an_order_and_the_first_read_says_what_it_is(ledger: Ledger) -> None:
-    with ledger.begin() as conn:
-        placed = files.import_file(conn, "R1")
+    placed = ledger.import_file()
     assert (placed.number, len(placed.rings)) == (1, 1)
     assert (ledger.number("kind"), ledger.state()) == (None, "stale")
     ledger.receive()
@@ -192,8 +171,7 @@ def test_a_purged_file_comes_back_if_mlm_has_it(stale: Ledger) -> None:
 
 
 def test_a_file_that_was_never_there_is_deleted_too(ledger: Ledger) -> None:
-    with ledger.begin() as conn:
-        files.import_file(conn, "R1")
+    ledger.import_file()
     purge(ledger)
     assert ledger.state() == "deleted"
 

@@ -16,7 +16,7 @@ from freshness.ledger.sendings import Applied
 
 from .appraisal_fields import NOTE, TRANSFER, file_row, one
 from .appraisal_states import REVISIONS
-from .rows import Row, insert, upsert
+from .rows import Row, inserts, upsert, write
 from .said import instant, label, mapping, money, read, text
 
 #: Events that are notes, and who made them.
@@ -60,7 +60,7 @@ class Children:
 
     def write(self, conn: Connection) -> None:
         """Write them."""
-        insert(conn, "appraisal_revisions", self._revisions)
+        write(conn, inserts("appraisal_revisions", self._revisions))
         if self._notes:
             _write_notes(conn, self._notes)
         upsert(conn, "appraisal_files", ("order_id", "file_key"), self._files)

@@ -16,6 +16,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from freshness.field_keys import FieldKeys
+from freshness.ledger.arrays import array
 from freshness.ledger.sendings import Applied, Landed
 from freshness.sending import UNORDERED, Landing, Verdict
 
@@ -37,7 +38,7 @@ from .appraisal_states import (
     OrderState,
 )
 from .binding import Bound, Told, bind
-from .rows import Row, clear, insert, sealed_aside, upsert
+from .rows import Row, clear, inserts, sealed_aside, upserts, write
 from .said import label, mapping, text
 
 _ORDERS = "appraisal_orders"
@@ -61,7 +62,7 @@ _OF_VENDOR = (
 _HELD = """
 SELECT order_id, status, status_key, status_at, is_held, hold_reason, holds, vendor_id, loan_number, loan_id, lead_id,
        assignment_accepted_at, said_by, ARRAY(
-           SELECT e.same FROM appraisal_events e WHERE e.order_id = o.order_id AND e.same = ANY(%(said)s)
+           SELECT e.same FROM appraisal_events e WHERE e.order_id = o.order_id AND e.same = ANY(%(said)s::bytea[])
        ) AS said_before
 FROM appraisal_orders o WHERE order_id = ANY(%(ids)s)
 """
@@ -74,7 +75,7 @@ class CollateralxpHydrator:
         """Every event is kept, and moves its order if it can; the order is tied to a loan by its number."""
         ids = sorted({each.sent.subject for each in applied if each.sent.kind == "order"})
         known, batch = _Known(applied), _Batch(keys)
-        found = conn.exec_driver_sql(_HELD, {"ids": ids, "said": known.digests})
+        found = conn.exec_driver_sql(_HELD, {"ids": ids, "said": array("bytea", known.digests)})
         held = {row["order_id"]: dict(row) for row in found.mappings()}
         known.found(held)
         orders = {name: _Order(name, held.get(name, {})) for name in ids}
@@ -83,8 +84,7 @@ class CollateralxpHydrator:
             for each, order in ((each, orders.get(each.sent.subject)) for each in applied)
         ]
         bound = dict(zip(ids, bind(conn, [Told(orders[name].number) for name in ids]), strict=True))
-        upsert(conn, _ORDERS, ("order_id",), [order.row(bound[order.name]) for order in orders.values()])
-        batch.write(conn)
+        batch.write(conn, [order.row(bound[order.name]) for order in orders.values()])
         return [
             _landed(each, what, orders.get(each.sent.subject), bound.get(each.sent.subject))
             for each, what in zip(applied, taken, strict=True)
@@ -239,9 +239,9 @@ class _Batch:
         timed = BY_OWN_TIME if own_at else UNORDERED
         return _Taken(effect, order.state.by if event in _OF_STATE else timed, rows + 2, note)
 
-    def write(self, conn: Connection) -> None:
-        """Write them."""
-        insert(conn, "appraisal_events", self._events)
+    def write(self, conn: Connection, orders: Sequence[Row]) -> None:
+        """Write them, and the orders."""
+        write(conn, [*upserts(_ORDERS, ("order_id",), orders), *inserts("appraisal_events", self._events)])
         self._children.write(conn)
 
 

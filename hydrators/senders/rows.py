@@ -15,6 +15,9 @@ from .said import fit
 
 Row = dict[str, Any]
 
+#: A statement that writes rows, and these rows.
+Write = tuple[str, Sequence[Row]]
+
 _encoder = msgspec.json.Encoder(decimal_format="string")
 
 
@@ -26,7 +29,18 @@ def upsert(
     newest_by: str | None = None,
     only_of: str | None = None,
 ) -> None:
-    """Insert rows or update what they say of those that are there, one statement for all that have the same columns.
+    """Insert rows or update what they say of those that are there, as `upserts` says."""
+    write(conn, upserts(table, keys, rows, newest_by, only_of))
+
+
+def upserts(
+    table: str,
+    keys: tuple[str, ...],
+    rows: Iterable[Row],
+    newest_by: str | None = None,
+    only_of: str | None = None,
+) -> list[Write]:
+    """To insert rows or update what they say of those that are there: one write for all that have the same columns.
 
     Of several with the same keys each overwrites what it says itself; they are locked in the order of their keys.
     `newest_by`: a column that says how new a row is. What is older than what is there, or does not say how new it is
@@ -41,18 +55,26 @@ def upsert(
     alike: dict[tuple[str, ...], list[Row]] = {}
     for row in by_key.values():
         alike.setdefault(tuple(sorted(row)), []).append(row)
-    for columns, group in alike.items():
-        conn.exec_driver_sql(_upsert(table, keys, columns, newest_by, only_of), {"rows": as_json(group)})
+    return [(_upsert(table, keys, columns, newest_by, only_of), group) for columns, group in alike.items()]
 
 
 def _is_older(new: Any, held: Any) -> bool:
     return held is not None and (new is None or new < held)
 
 
-def insert(conn: Connection, table: str, rows: Sequence[Row]) -> None:
-    """Add rows, in their order. All have the same columns."""
-    if rows:
-        conn.exec_driver_sql(_insert(table, tuple(rows[0])), {"rows": as_json(rows)})
+def inserts(table: str, rows: Sequence[Row]) -> list[Write]:
+    """To add rows, in their order. All have the same columns."""
+    return [(_insert(table, tuple(rows[0])), rows)] if rows else []
+
+
+def write(conn: Connection, writes: Sequence[Write]) -> None:
+    """Write all of this in one statement: what goes there and back costs more than what it does (measured)."""
+    if not writes:
+        return
+    *before, last = [sql.format(rows=f"rows{place}") for place, (sql, _) in enumerate(writes)]
+    beside = ", ".join(f"w{place} AS ({sql})" for place, sql in enumerate(before))
+    parameters = {f"rows{place}": as_json(rows) for place, (_, rows) in enumerate(writes)}
+    conn.exec_driver_sql(f"WITH {beside} {last}" if beside else last, parameters)
 
 
 def clear(conn: Connection, table: str, keep: tuple[str, ...], where: Mapping[str, Any], **defaults: str) -> None:
@@ -108,7 +130,7 @@ def _upsert(
     where = f"WHERE {' AND '.join(may)}" if may else ""
     return f"""
         INSERT INTO {table} AS t ({names})
-        SELECT {names} FROM jsonb_populate_recordset(NULL::{table}, %(rows)s::jsonb) ORDER BY {order}
+        SELECT {names} FROM jsonb_populate_recordset(NULL::{table}, %({{rows}})s::jsonb) ORDER BY {order}
         ON CONFLICT ({order}) DO UPDATE SET {sets} {where}
     """  # noqa: S608 - names of ours, no value
 
@@ -118,5 +140,5 @@ def _insert(table: str, columns: tuple[str, ...]) -> str:
     names = ", ".join(columns)
     return f"""
         INSERT INTO {table} ({names})
-        SELECT {names} FROM jsonb_populate_recordset(NULL::{table}, %(rows)s::jsonb)
+        SELECT {names} FROM jsonb_populate_recordset(NULL::{table}, %({{rows}})s::jsonb)
     """  # noqa: S608 - names of ours, no value

@@ -29,8 +29,9 @@ def upsert(
     newest_by: str | None = None,
     only_of: str | None = None,
 ) -> None:
-    """Insert rows or update what they say of those that are there, as `upserts` says."""
-    write(conn, upserts(table, keys, rows, newest_by, only_of))
+    """Insert rows or update what they say of those that are there, as `upserts` says, one write after the other."""
+    for each in upserts(table, keys, rows, newest_by, only_of):
+        write(conn, [each])
 
 
 def upserts(
@@ -68,7 +69,7 @@ def inserts(table: str, rows: Sequence[Row]) -> list[Write]:
 
 
 def write(conn: Connection, writes: Sequence[Write]) -> None:
-    """Write all of this in one statement: what goes there and back costs more than what it does (measured)."""
+    """Write all of this in one statement, in no order: a way there and back costs more than what it does (measured)."""
     if not writes:
         return
     *before, last = [sql.format(rows=f"rows{place}") for place, (sql, _) in enumerate(writes)]

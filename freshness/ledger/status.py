@@ -90,7 +90,8 @@ def freshness_of(conn: Connection, rules: Rules, file: FileRef | str) -> FileSta
         UnknownFile: we have no such file.
     """
     found = _find(conn, file)
-    status = _status(conn, rules, found, concern_rows(conn, rules, found))
+    concerns = concern_rows(conn, rules, found)
+    status = _status(conn, rules, found, concerns, unconfirmed.state(conn, found, concerns))
     if isinstance(file, FileRef) and (file.kind, found.kind) == ("loan", "lead") and status.state == State.FRESH:
         return replace(status, state=State.UNCONFIRMED.value, since=None, why=STILL_A_LEAD)
     return status
@@ -98,7 +99,9 @@ def freshness_of(conn: Connection, rules: Rules, file: FileRef | str) -> FileSta
 
 def freshness_of_each(conn: Connection, rules: Rules, file_ids: Sequence[int]) -> list[FileStatus]:
     """How fresh each of these files is, in this order; a handful of statements for a page of them."""
-    return [_status(conn, rules, *each) for each in files_with_concerns(conn, rules, file_ids)]
+    found = files_with_concerns(conn, rules, file_ids)
+    states = unconfirmed.states(conn, found)
+    return [_status(conn, rules, *each, state) for each, state in zip(found, states, strict=True)]
 
 
 def story_of(conn: Connection, file: FileRef | str, rows: int = 12) -> dict[str, list[dict[str, Any]]]:
@@ -124,10 +127,11 @@ def _find(conn: Connection, file: FileRef | str) -> FileRow:
     return found
 
 
-def _status(conn: Connection, rules: Rules, file: FileRow, concerns: Mapping[Concern, ConcernRow]) -> FileStatus:
+def _status(
+    conn: Connection, rules: Rules, file: FileRow, concerns: Mapping[Concern, ConcernRow], state: State
+) -> FileStatus:
     states = slice_states(conn, rules, file, concerns)
     statuses = tuple(_concern(rules, file, row, states[c]) for c, row in concerns.items())
-    state = unconfirmed.state(conn, file, concerns)
     return FileStatus(
         kind=file.kind,
         ref=file.ref,

@@ -7,9 +7,8 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 
 from sqlalchemy import Connection
 
@@ -33,8 +32,8 @@ WHERE id = %(file_id)s
 """
 
 _CLOSED_UNEXITED = """
-SELECT EXISTS (SELECT FROM own_writes WHERE file_id = %(file_id)s
-               AND closed_at IS NOT NULL AND exited_at IS NULL AND abandoned_at IS NULL)
+SELECT DISTINCT file_id FROM own_writes
+WHERE file_id = ANY(%(file_ids)s) AND closed_at IS NOT NULL AND exited_at IS NULL AND abandoned_at IS NULL
 """
 
 
@@ -103,19 +102,30 @@ def _may_come_to_be(file: FileRow, concerns: Mapping[Concern, ConcernRow]) -> bo
 
 def state(conn: Connection, file: FileRow, concerns: Mapping[Concern, ConcernRow]) -> State:
     """The file's state in one word."""
-    by_numbers = partial(
-        state_of,
+    return states(conn, [(file, concerns)])[0]
+
+
+def states(conn: Connection, files: Sequence[tuple[FileRow, Mapping[Concern, ConcernRow]]]) -> list[State]:
+    """Each file's state in one word; one statement at most for all of them."""
+    said = [_state_by_numbers(file, concerns, write_under_way=False) for file, concerns in files]
+    fresh = [file.id for (file, _), state in zip(files, said, strict=True) if state is State.FRESH]
+    written = set(conn.exec_driver_sql(_CLOSED_UNEXITED, {"file_ids": fresh}).scalars()) if fresh else set()
+    return [
+        _state_by_numbers(file, concerns, write_under_way=True) if file.id in written else state
+        for (file, concerns), state in zip(files, said, strict=True)
+    ]
+
+
+def _state_by_numbers(file: FileRow, concerns: Mapping[Concern, ConcernRow], *, write_under_way: bool) -> State:
+    return state_of(
         holdings_of(concerns),
         ordered=file.ordered,
         newest=file.newest,
         deleted=file.deleted_at is not None,
         unstamped=file.unstamped,
+        write_under_way=write_under_way,
         doubted=is_doubted(file, concerns),
     )
-    said = by_numbers(write_under_way=False)
-    if said is not State.FRESH:
-        return said
-    return by_numbers(write_under_way=bool(conn.exec_driver_sql(_CLOSED_UNEXITED, {"file_id": file.id}).scalar()))
 
 
 def holdings_of(concerns: Mapping[Concern, ConcernRow]) -> list[Holding]:

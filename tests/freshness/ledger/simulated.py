@@ -11,7 +11,7 @@ from random import Random
 from typing import Any
 
 import databases
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, event
 
 from freshness.bell import Ring
 from freshness.concerns import Concern
@@ -309,3 +309,16 @@ def modified(ref: str | None, stamp: float | str | None) -> Entry:
 def causes(orders: Sequence[str], word: str) -> int:
     """How many of these orders say this word."""
     return sum(word in cause for cause in orders)
+
+
+@contextmanager
+def counted(engine: Engine) -> Iterator[list[str]]:
+    """The statements of the block."""
+    statements: list[str] = []
+
+    def note(_conn: Connection, _cursor: object, statement: str, *_more: object) -> None:
+        statements.append(statement)
+
+    event.listen(engine, "before_cursor_execute", note)
+    yield statements
+    event.remove(engine, "before_cursor_execute", note)

@@ -3,30 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 from databases import WAITS
-from simulated import BORROWERS, LOAN_FIELDS, Ledger, at, modified
-from sqlalchemy import Engine, event
+from simulated import BORROWERS, LOAN_FIELDS, Ledger, at, counted, modified
+from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
 from freshness.ledger import batches, files, orders
 from freshness.ledger.batches import Entry, counts
 from freshness.rules import Rules
-
-
-@contextmanager
-def counted(engine: Engine) -> Iterator[list[str]]:
-    statements: list[str] = []
-
-    def note(conn, cursor, statement, parameters, context, executemany):  # type: ignore[no-untyped-def]
-        statements.append(statement)
-
-    event.listen(engine, "before_cursor_execute", note)
-    yield statements
-    event.remove(engine, "before_cursor_execute", note)
 
 
 @pytest.mark.parametrize("known", [400, 200])

@@ -7,10 +7,10 @@ import threading
 
 import pytest
 from databases import WAITS
-from simulated import BORROWERS, LOAN_FIELDS, RECENT, Ledger, at, causes, modified
+from simulated import BORROWERS, LOAN_FIELDS, RECENT, Ledger, at, causes, counted, modified
 
 from freshness.errors import UnknownFile, UnknownOwnWrite, UnreadableStamp
-from freshness.ledger import batches, captures, own_writes, sweeps
+from freshness.ledger import batches, captures, own_writes, status, sweeps
 from freshness.ledger.captures import Capture
 from freshness.ledger.files import FileRef
 from freshness.ledger.orders import place
@@ -123,6 +123,20 @@ def test_a_file_is_unconfirmed_while_a_closed_own_write_has_not_exited(fresh: Le
     assert "own write" in (fresh.status().why or "")
     fresh.leave(own_write)
     assert fresh.state() == "stale"
+
+
+def test_a_list_of_files_says_of_each_what_it_says_alone_in_as_many_statements_as_of_one(fresh: Ledger) -> None:
+    ids = [fresh.number("id"), fresh.settled(0, "R2"), fresh.settled(0, "R3")]
+    fresh.webhook(4)
+    fresh.register()
+    fresh.read_all(4)
+    with fresh.begin() as conn:
+        with counted(fresh.engine) as of_one:
+            status.freshness_of_each(conn, fresh.rules, ids[1:2])
+        with counted(fresh.engine) as of_all:
+            found = status.freshness_of_each(conn, fresh.rules, ids)
+    assert [file.state for file in found] == ["unconfirmed", "fresh", "fresh"]
+    assert len(of_all) == len(of_one)
 
 
 def test_an_own_write_that_exited_while_a_slice_was_at_work_is_an_order(fresh: Ledger) -> None:

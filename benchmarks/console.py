@@ -30,13 +30,13 @@ from .table import Figure, Mark, Measured, Row
 NAME = "console"
 
 MOST_MS = 300.0
-TIMES = 12
+TIMES = 10
 #: So long the overview serves what it has seen: a figure counts only if it was computed.
 LIVE_S = 2.1
 #: People who keep the overview or the queues open, which ask again every 3 to 5 s; and pages that others go to.
 PAGES_A_S = 2.0
 #: How long nobody looks, and then somebody does, within one run: what else the machine does falls on both alike.
-TURN_S, TURNS = 4.0, 10
+TURN_S, TURNS = 4.0, 6
 #: Requests are rendered first, for about so long.
 RENDERED_S = 1.0
 

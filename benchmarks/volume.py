@@ -35,7 +35,7 @@ from .table import Figure, Mark, Measured, Row, Series
 NAME = "volume"
 
 #: More than is answered.
-MOST_BATCHES_A_S = 1_800
+MOST_BATCHES_A_S = 1_000
 
 _SIZE = "SELECT pg_database_size(current_database())"
 _LEFT = "SELECT count(*) FROM mlm_webhook_receipts WHERE received_at < %(before)s"

@@ -207,7 +207,6 @@ def test_a_file_that_was_imported_while_a_batch_waited_for_another_is_known_to_i
         sending.start()
         while not ledger.rows(WAITS):
             assert sending.is_alive()
-        with ledger.begin() as importing:
-            files.import_file(importing, "R9")
+        ledger.import_file("R9")
     sending.join()
     assert [each["outcome"] for each in ledger.receipts("R9")] == ["dispatched"]

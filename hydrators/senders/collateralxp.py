@@ -9,10 +9,11 @@ between; a hold or a revision is, as long as the order stands there.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 from sqlalchemy import Connection
 
 from freshness.field_keys import FieldKeys
@@ -59,13 +60,39 @@ _OF_VENDOR = (
     "vendor_license_state", "vendor_license_expires_at", "assignment_accepted_at",
 )  # fmt: skip
 
+#: One value in all: what SQLAlchemy and psycopg do for each column of a result takes as long as the query (measured).
 _HELD = """
-SELECT order_id, status, status_key, status_at, is_held, hold_reason, holds, vendor_id, loan_number, loan_id, lead_id,
-       assignment_accepted_at, said_by, ARRAY(
-           SELECT e.same FROM appraisal_events e WHERE e.order_id = o.order_id AND e.same = ANY(%(said)s::bytea[])
-       ) AS said_before
-FROM appraisal_orders o WHERE order_id = ANY(%(ids)s)
+SELECT coalesce(json_agg(held), '[]')::text FROM (
+    SELECT order_id, status, status_key, status_at, is_held, hold_reason, holds, vendor_id, loan_number, loan_id,
+           lead_id, assignment_accepted_at, said_by, ARRAY(
+               SELECT encode(e.same, 'hex') FROM appraisal_events e
+               WHERE e.order_id = o.order_id AND e.same = ANY(%(said)s::bytea[])
+           ) AS said_before
+    FROM appraisal_orders o WHERE order_id = ANY(%(ids)s::text[])
+) held
 """
+
+
+class _Held(msgspec.Struct, frozen=True):
+    """What is held of an order; `said_before`: which of the digests asked for its events have, as hexadecimal."""
+
+    order_id: str
+    status: str | None = None
+    status_key: str | None = None
+    status_at: dt.datetime | None = None
+    is_held: bool = False
+    hold_reason: str | None = None
+    holds: int = 0
+    vendor_id: str | None = None
+    loan_number: str | None = None
+    loan_id: int | None = None
+    lead_id: int | None = None
+    assignment_accepted_at: dt.datetime | None = None
+    said_by: dict[str, str] = {}
+    said_before: tuple[str, ...] = ()
+
+
+_held_orders = msgspec.json.Decoder(tuple[_Held, ...])
 
 
 class CollateralxpHydrator:
@@ -75,10 +102,11 @@ class CollateralxpHydrator:
         """Every event is kept, and moves its order if it can; the order is tied to a loan by its number."""
         ids = sorted({each.sent.subject for each in applied if each.sent.kind == "order"})
         known, batch = _Known(applied), _Batch(keys)
-        found = conn.exec_driver_sql(_HELD, {"ids": ids, "said": array("bytea", known.digests)})
-        held = {row["order_id"]: dict(row) for row in found.mappings()}
+        found = conn.exec_driver_sql(_HELD, {"ids": array("text", ids), "said": array("bytea", known.digests)})
+        held = _held_orders.decode(found.scalar_one())
         known.found(held)
-        orders = {name: _Order(name, held.get(name, {})) for name in ids}
+        there = {each.order_id: each for each in held}
+        orders = {name: _Order(there.get(name) or _Held(name)) for name in ids}
         taken = [
             None if known.has(each, order) else batch.take(each, order, known.digest(each))
             for each, order in ((each, orders.get(each.sent.subject)) for each in applied)
@@ -114,9 +142,9 @@ class _Known:
         """What to look for among the events of their orders."""
         return [digest for digests in self._of.values() for digest in digests]
 
-    def found(self, held: Mapping[str, Mapping[str, Any]]) -> None:
+    def found(self, held: Iterable[_Held]) -> None:
         """These orders are there, with what was said of them before."""
-        self._seen = {(name, bytes(digest)) for name, row in held.items() for digest in row["said_before"]}
+        self._seen = {(each.order_id, bytes.fromhex(digest)) for each in held for digest in each.said_before}
 
     def digest(self, each: Applied) -> bytes | None:
         """What is to be kept of it."""
@@ -140,18 +168,17 @@ def _may_be_known(applied: Applied) -> bool:
 class _Order:
     """One order, as its events are taken one after the other."""
 
-    def __init__(self, name: str, held: Mapping[str, Any]) -> None:
-        self.name = name
-        self.said_by: dict[str, str] = dict(held.get("said_by") or {})
-        rounds, _, place = (held.get("status_key") or "0.0").partition(".")
+    def __init__(self, held: _Held) -> None:
+        self.name = held.order_id
+        self.said_by = dict(held.said_by)
+        rounds, _, place = (held.status_key or "0.0").partition(".")
         self.state = OrderState(
-            int(rounds), int(place), held.get("status"), held.get("status_at"), held.get("is_held") or False,
-            held.get("holds") or 0, held.get("hold_reason"), held.get("vendor_id"), held.get("assignment_accepted_at"),
-            self._listed(_PAST), self._listed(_ASSIGNED),
+            int(rounds), int(place), held.status, held.status_at, held.is_held, held.holds, held.hold_reason,
+            held.vendor_id, held.assignment_accepted_at, self._listed(_PAST), self._listed(_ASSIGNED),
         )  # fmt: skip
         self.columns: Row = {}
-        self.number: str | None = held.get("loan_number")
-        self.held = Bound(held.get("loan_id"), held.get("lead_id"), "bound by number")
+        self.number = held.loan_number
+        self.held = Bound(held.loan_id, held.lead_id, "bound by number")
 
     def take(self, event: str, data: Mapping[str, Any], own_at: dt.datetime | None) -> Effect:
         """Move as the event says, and note what it says of the order."""

@@ -1,8 +1,9 @@
 """Receiving from the other senders, against MLM's webhook: entries accepted, landed and committed, one a request.
 
 Each sender is sent events of known subjects in one shuffled order again and again: every other one is news and lands in
-its row, the others say what was said last, or are older. MLM's entries are half news too, which place an order. Proofs
-are as strong as each sender's are: MMI's bodies are signed, Maxwell's too.
+its row, the others say what was said last, or are older. MLM's entries are half news too, which place an order; they
+come before the senders' and after them, and a round is held against both. Proofs are as strong as each sender's are:
+MMI's bodies are signed, Maxwell's too. The receivers stay, from the first turn to the last.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from jobs.house import make_engine
 from receiver.reception import reception_of
 
 from . import ground
-from .ground import execute, settle
+from .ground import execute
 from .load import Outcome, request, send
 from .parties import Ours
 from .receive import CONNECTIONS, FILES, Rounds
@@ -29,7 +30,7 @@ from .table import Mark, Measured, Row
 
 NAME = "senders"
 
-SUBJECTS = 20_000
+SUBJECTS = 10_000
 #: The same is said again so many subjects later: by then it was taken.
 BEHIND = 100
 WARM_S, SECONDS = 1.0, 3.0
@@ -55,11 +56,14 @@ def run(rounds: int, say: Callable[[str], None]) -> Measured:
         ours.environment.update(_SETTINGS)
         say("making every sender's subjects known …")
         _make_known(ours)
-        for number in range(rounds):
-            seen.add("mlm /s", _mlm(ours).per_s)
-            for name in EVENTS:
-                seen.add(f"{name} /s", _sender(ours, name, number).per_s)
-            say(f"round {number + 1} of {rounds}: {', '.join(f'{n} {v[-1]:,.0f}' for n, v in seen.values.items())}")
+        with ours.receiver() as port:
+            for number in range(rounds):
+                before = _mlm(ours, port).per_s
+                for name in EVENTS:
+                    seen.add(f"{name} /s", _sender(ours, name, port, number).per_s)
+                seen.add("mlm /s", (before + _mlm(ours, port).per_s) / 2)
+                told = ", ".join(f"{name} {values[-1]:,.0f}" for name, values in seen.values.items())
+                say(f"round {number + 1} of {rounds}: {told}")
         versions = ground.versions(here.servers)
     mlm = seen.series("mlm /s", "MLM's webhook")
     under = f"{CONNECTIONS} connections, one entry a request, half of them news"
@@ -70,12 +74,10 @@ def run(rounds: int, say: Callable[[str], None]) -> Measured:
     return Measured(rows, versions)
 
 
-def _mlm(ours: Ours) -> Outcome:
-    execute(ours.url, _FORGET)
-    with ours.receiver() as port:
-        outcome = _send(ours, ours.requests(port, 1, _enough()), port)
+def _mlm(ours: Ours, port: int) -> Outcome:
+    _forget(ours)
+    outcome = _send(ours, ours.requests(port, 1, _enough()), port)
     ours.check(outcome.answered)
-    settle(ours.url)
     return outcome
 
 
@@ -92,21 +94,24 @@ def _make_known(ours: Ours) -> None:
     engine.dispose()
 
 
-def _sender(ours: Ours, name: str, round_number: int) -> Outcome:
+def _sender(ours: Ours, name: str, port: int, round_number: int) -> Outcome:
     """What our receiver makes of one sender's load, its receipts counted.
 
     Raises:
         RuntimeError: not every entry has its receipt, or not about half of them were applied.
     """
-    execute(ours.url, _FORGET)
-    with ours.receiver() as port:
-        outcome = _send(ours, islice(_requests(name, port, 10 * round_number), _enough()), port)
+    _forget(ours)
+    outcome = _send(ours, islice(_requests(name, port, 10 * round_number), _enough()), port)
     counts = dict(execute(ours.url, _LANDED))
     applied = counts.get("applied", 0)
     if sum(counts.values()) != outcome.answered or not 0.45 < applied / outcome.answered < 0.55:
         raise RuntimeError(f"{outcome.answered} entries of {name} were answered, and left {counts}")
-    settle(ours.url)
     return outcome
+
+
+def _forget(ours: Ours) -> None:
+    execute(ours.url, _FORGET)
+    ours.make_fresh()
 
 
 def _send(ours: Ours, requests: Iterator[bytes], port: int) -> Outcome:

@@ -14,7 +14,6 @@ import base64
 import os
 import secrets
 import socket
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -33,16 +32,13 @@ from mlm_client.sandbox.server import CLIENT_ID, CLIENT_SECRET, LOAN_PATH, TOKEN
 
 from .embedded import Servers, embedded
 from .errors import CannotListen
-from .processes import Child, Supervisor
+from .processes import Child, Supervisor, of_ours
 
 MLM = ("MLM_LOAN_SERVICE_URL", "MLM_TOKEN_URL", "MLM_CLIENT_ID", "MLM_CLIENT_SECRET")
 SANDBOX_PORT = 8900
 SANDBOX_FILES = 25
 SANDBOX_RATE = "200"  # calls a second: with the sandbox, MLM's budget is not what a newcomer should wait for
 WORKERS = 2
-
-#: Where our packages lie: the clone, or the directory that they are installed in.
-HERE = Path(__file__).parents[1]
 
 _KNOWN_FILES = "SELECT ref FROM file_freshness WHERE deleted_at IS NULL"
 
@@ -173,10 +169,7 @@ def _children(laptop: Laptop) -> list[Child]:
 
 
 def _child(laptop: Laptop, name: str, command: list[str], ready: Callable[[], bool] | None) -> Child:
-    # -P: a package of the same name in the caller's directory is not ours. A clone need not be installed.
-    path = os.pathsep.join(filter(None, [str(HERE), laptop.environ.get("PYTHONPATH")]))
-    environ = {**laptop.environ, "PYTHONPATH": path} if (HERE / "pyproject.toml").exists() else laptop.environ
-    return Child(name, [sys.executable, "-P", "-m", "console", *command], environ, ready, ready_within_s=60)
+    return of_ours(name, "console", *command, environ=laptop.environ, ready=ready)
 
 
 def _refuse_strangers(laptop: Laptop) -> None:

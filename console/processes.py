@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
 from typing import IO, TextIO
 
@@ -28,6 +29,9 @@ from .errors import ChildFailed
 READY_POLL_S = 0.05
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 5.0
 STEADY_S = 10.0  # a child that ran this long is restarted after the shortest pause again
+
+#: Where our packages lie: the clone, or the directory that they are installed in.
+HERE = Path(__file__).parents[1]
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,20 @@ class Child:
     env: Mapping[str, str] | None = None
     ready: Callable[[], bool] | None = None
     ready_within_s: float = 30.0
+
+
+def of_ours(
+    name: str,
+    module: str,
+    *arguments: str,
+    environ: Mapping[str, str] = os.environ,
+    ready: Callable[[], bool] | None = None,
+) -> Child:
+    """A child that runs a module of this very installation, which may be a clone that nobody has installed."""
+    # -P: a package of the same name in the caller's directory is not ours.
+    path = os.pathsep.join(filter(None, [str(HERE), environ.get("PYTHONPATH")]))
+    environ = {**environ, "PYTHONPATH": path} if (HERE / "pyproject.toml").exists() else environ
+    return Child(name, [sys.executable, "-P", "-m", module, *arguments], environ, ready, ready_within_s=60)
 
 
 class Supervisor:

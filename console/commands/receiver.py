@@ -13,8 +13,8 @@ import click
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
+from console.apart import console_apart
 from console.errors import CannotListen
-from console.pages.app import console_routes
 from freshness.ledger import held_keys
 from freshness.settings import load
 from jobs import log as logs
@@ -52,22 +52,23 @@ def command(host: str | None, port: int | None, grace: float, share_port: bool) 
     if settings.field_keys:
         _hold_keys(house)
     door = Door.of((), proxies=settings.trusted_proxies)
-    app = make_app(
-        settings=settings,
-        rules=house.rules,
-        engine=house.engine,
-        bell=house.bell,
-        redis_url=settings.redis_url,
-        threads=THREADS,
-        more_routes=console_routes(settings, lambda request: str(door.caller(request))),
-        process=house.worker_id,
-        traces=house.traces,
-    )
-    gc.freeze()  # what is made by now stays: to look through it for garbage held deliveries up for 50 ms (measured)
-    try:
-        serve(app, settings.host, settings.port, grace_s=round(grace), share_port=share_port)
-    except OSError as error:
-        raise CannotListen(settings.host, settings.port, error) from None
+    with console_apart(settings, lambda request: str(door.caller(request))) as console:
+        app = make_app(
+            settings=settings,
+            rules=house.rules,
+            engine=house.engine,
+            bell=house.bell,
+            redis_url=settings.redis_url,
+            threads=THREADS,
+            more_routes=console,
+            process=house.worker_id,
+            traces=house.traces,
+        )
+        gc.freeze()  # what is made by now stays: to look through it for garbage held deliveries up for 50 ms (measured)
+        try:
+            serve(app, settings.host, settings.port, grace_s=round(grace), share_port=share_port)
+        except OSError as error:
+            raise CannotListen(settings.host, settings.port, error) from None
     house.traces.end()
     _leave_behind_what_hangs()
 

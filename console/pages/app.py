@@ -22,10 +22,11 @@ from freshness.errors import UnknownFile
 from freshness.settings import ConsoleUser, Settings
 from jobs.house import House
 
+from ..apart import ROOT
 from .acted import Acted
 from .file import File
 from .files import Files
-from .kit import ROOT, THREADS, Kit, Refused
+from .kit import THREADS, Kit, Refused
 from .overview import Overview
 from .queues import Queues
 from .receipts import Receipts

@@ -21,8 +21,9 @@ from freshness.ledger.orders import Placed
 
 from .. import actions, away, story
 from ..actions import What
+from ..apart import ROOT
 from . import timeline
-from .kit import ROOT, Form, Kit
+from .kit import Form, Kit
 from .sessions import Visitor
 
 #: Of each trail, so many of the newest: what the picture and the tables show.

@@ -13,7 +13,8 @@ from starlette.routing import Route
 from freshness.ledger import files, shelves, status
 from freshness.ledger.shelves import Shelf
 
-from .kit import ROOT, Kit, Refused
+from ..apart import ROOT
+from .kit import Kit, Refused
 from .sessions import Visitor
 
 

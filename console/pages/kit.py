@@ -27,6 +27,7 @@ from freshness.bell import Ring
 from freshness.settings import ConsoleUser
 from jobs.house import House
 
+from ..apart import ROOT
 from ..cells import span
 from . import sessions, words
 from .sessions import Visitor
@@ -39,7 +40,6 @@ Act = Callable[[Request, Visitor, Form], Awaitable[Response]]
 #: Pages at the database at once in one process; more wait their turn.
 THREADS = 3
 
-ROOT = "/console"
 COOKIE = "freshness_session"
 LONGEST_FORM = 16 * 1024
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})

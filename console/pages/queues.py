@@ -19,8 +19,9 @@ from jobs.inspecting import Bell, peek
 
 from .. import actions, redriving
 from ..actions import What
+from ..apart import ROOT
 from .behind import AMONG, behind
-from .kit import ROOT, Form, Kit, Refused
+from .kit import Form, Kit, Refused
 from .overview import bells
 from .sessions import Visitor
 from .under_way import UnderWay

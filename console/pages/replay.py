@@ -24,9 +24,10 @@ from receiver.reception import reception_of
 
 from .. import actions, rebuilding, replaying
 from ..actions import What
+from ..apart import ROOT
 from . import words
 from .filters import after_of, place_in, wanted_of
-from .kit import ROOT, Form, Kit, Refused
+from .kit import Form, Kit, Refused
 from .sessions import Visitor
 from .under_way import UnderWay
 

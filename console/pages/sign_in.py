@@ -13,8 +13,9 @@ from freshness import passwords
 
 from .. import actions
 from ..actions import What
+from ..apart import ROOT
 from . import attempts, sessions
-from .kit import COOKIE, ROOT, Kit, check_token, form_of, is_secure, page_of
+from .kit import COOKIE, Kit, check_token, form_of, is_secure, page_of
 
 #: A cookie of the sign-in page's own: its form is ours only if both are there and agree.
 BEFORE = "freshness_before"

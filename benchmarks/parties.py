@@ -33,7 +33,10 @@ UNEVEN = 50 * 64
 
 
 class Ours:
-    """The product's receivers, one a core at one port, and their database. `pids`: their processes, while they run."""
+    """The product's receivers, one a core at one port, and their database. `pids`: their processes, while they run;
+    `port`: where they listen."""
+
+    port: int
 
     def __init__(self, here: Ground, known: int, name: str = "ours") -> None:
         self.here, self.known = here, known
@@ -61,10 +64,9 @@ class Ours:
 
     @contextmanager
     def receiver(self) -> Iterator[int]:
-        """The receivers, for as long as the block runs; their port. Files are fresh, receipts and bells none."""
-        self.make_fresh()
-        port = free_port()
-        environment = {**self.environment, "PORT": str(port)}
+        """The receivers, for as long as the block runs; their port."""
+        self.port = free_port()
+        environment = {**self.environment, "PORT": str(self.port)}
         argv = [sys.executable, "-m", "console", "receiver", "--share-port"]
         with ExitStack() as stack:
             logs = [self.here.directory / f"receiver-{number}.log" for number in range(RECEIVERS)]
@@ -79,10 +81,10 @@ class Ours:
             for log in logs:  # none is waited for before the last has been started
                 ready = all_are_up if log is logs[-1] else lambda: True
                 self.pids.append(stack.enter_context(running(argv, log, environment, ready)))
-            yield port
+            yield self.port
 
     def make_fresh(self) -> None:
-        """Bring everything back to where a round begins."""
+        """Bring everything back to where a turn begins: files are fresh, receipts and bells none."""
         execute(self.url, files.FRESH_AGAIN, held=files.HELD)
         execute(self.url, files.FORGET)
         with redis.Redis.from_url(self.here.servers.redis_url) as client:

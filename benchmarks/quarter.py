@@ -84,6 +84,7 @@ class Full(Ours):
             except BaseException as error:  # noqa: BLE001 - raised below, in the thread that measures
                 failed.append(error)
 
+        self.make_fresh()
         with self.receiver() as port:
             aside = threading.Thread(target=beside, args=(port,))
             aside.start()
@@ -106,11 +107,10 @@ class Full(Ours):
 
 
 def take(ours: Ours, batch: int, most_a_s: float) -> Outcome:
-    """What the receiver makes of this load, closed loop, its receipts counted."""
-    requests = int(most_a_s * (WARM_S + SECONDS))
-    with ours.receiver() as port:
-        load = ours.requests(port, batch, requests)
-        outcome = send(load, port, ours.file, connections=CONNECTIONS, seconds=SECONDS, warm_s=WARM_S)
+    """What the receivers, which run, make of this load, closed loop, their receipts counted."""
+    ours.make_fresh()
+    load = ours.requests(ours.port, batch, int(most_a_s * (WARM_S + SECONDS)))
+    outcome = send(load, ours.port, ours.file, connections=CONNECTIONS, seconds=SECONDS, warm_s=WARM_S)
     ours.check(outcome.answered * batch)
     return outcome
 

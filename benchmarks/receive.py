@@ -72,6 +72,7 @@ def run(rounds: int, say: Callable[[str], None]) -> Measured:
     seen = Rounds()
     with ground.ground() as here, ExitStack() as stack:
         ours = Ours(here, FILES)
+        stack.enter_context(ours.receiver())
         stripe = Peer(here, stack, "stripe", stripe_sync.serving)
         django = Peer(here, stack, "dj-stripe", dj_stripe.serving)
         turns: dict[str, Callable[[], None]] = {
@@ -102,9 +103,9 @@ def _enough(most_a_s: float) -> int:
 
 
 def _take(ours: Ours, batch: int, count: int, rate: float | None = None) -> Outcome:
-    """What our receiver makes of this load, its receipts counted."""
-    with ours.receiver() as port:
-        outcome = _send(ours.requests(port, batch, count), ours, port, rate)
+    """What our receivers make of this load, their receipts counted."""
+    ours.make_fresh()
+    outcome = _send(ours.requests(ours.port, batch, count), ours, ours.port, rate)
     ours.check(outcome.answered * batch)
     settle(ours.url)
     return outcome

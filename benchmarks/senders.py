@@ -56,12 +56,12 @@ def run(rounds: int, say: Callable[[str], None]) -> Measured:
         ours.environment.update(_SETTINGS)
         say("making every sender's subjects known …")
         _make_known(ours)
-        with ours.receiver() as port:
+        with ours.receiver():
             for number in range(rounds):
-                before = _mlm(ours, port).per_s
+                before = _mlm(ours).per_s
                 for name in EVENTS:
-                    seen.add(f"{name} /s", _sender(ours, name, port, number).per_s)
-                seen.add("mlm /s", (before + _mlm(ours, port).per_s) / 2)
+                    seen.add(f"{name} /s", _sender(ours, name, number).per_s)
+                seen.add("mlm /s", (before + _mlm(ours).per_s) / 2)
                 told = ", ".join(f"{name} {values[-1]:,.0f}" for name, values in seen.values.items())
                 say(f"round {number + 1} of {rounds}: {told}")
         versions = ground.versions(here.servers)
@@ -74,9 +74,9 @@ def run(rounds: int, say: Callable[[str], None]) -> Measured:
     return Measured(rows, versions)
 
 
-def _mlm(ours: Ours, port: int) -> Outcome:
+def _mlm(ours: Ours) -> Outcome:
     _forget(ours)
-    outcome = _send(ours, ours.requests(port, 1, _enough()), port)
+    outcome = _send(ours, ours.requests(ours.port, 1, _enough()))
     ours.check(outcome.answered)
     return outcome
 
@@ -94,14 +94,14 @@ def _make_known(ours: Ours) -> None:
     engine.dispose()
 
 
-def _sender(ours: Ours, name: str, port: int, round_number: int) -> Outcome:
+def _sender(ours: Ours, name: str, round_number: int) -> Outcome:
     """What our receiver makes of one sender's load, its receipts counted.
 
     Raises:
         RuntimeError: not every entry has its receipt, or not about half of them were applied.
     """
     _forget(ours)
-    outcome = _send(ours, islice(_requests(name, port, 10 * round_number), _enough()), port)
+    outcome = _send(ours, islice(_requests(name, ours.port, 10 * round_number), _enough()))
     counts = dict(execute(ours.url, _LANDED))
     applied = counts.get("applied", 0)
     if sum(counts.values()) != outcome.answered or not 0.45 < applied / outcome.answered < 0.55:
@@ -114,8 +114,8 @@ def _forget(ours: Ours) -> None:
     ours.make_fresh()
 
 
-def _send(ours: Ours, requests: Iterator[bytes], port: int) -> Outcome:
-    return send(requests, port, ours.file, connections=CONNECTIONS, seconds=SECONDS, warm_s=WARM_S)
+def _send(ours: Ours, requests: Iterator[bytes]) -> Outcome:
+    return send(requests, ours.port, ours.file, connections=CONNECTIONS, seconds=SECONDS, warm_s=WARM_S)
 
 
 def _enough() -> int:

@@ -90,8 +90,7 @@ def run(rounds: int, say: Callable[[str], None]) -> Measured:
                 say(f"round {number + 1} of {rounds}: slowest: {slowest[0]}, p95 {slowest[1]:.0f} ms")
     for statement in _AS_BEFORE:
         execute(full.url, statement)
-    with full.receiver():
-        rate = take(full, 1, MOST_ONES_A_S).per_s / 2
+    rate = take(full, 1, MOST_ONES_A_S).per_s / 2
     for number in range(rounds):
         outcome = full.paced(rate, lambda port: _look(port, pages, seen), TURNS * TURN_S, TURN_S)
         alone, looked = outcome.turns_ms

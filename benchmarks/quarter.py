@@ -107,10 +107,11 @@ class Full(Ours):
 
 
 def take(ours: Ours, batch: int, most_a_s: float) -> Outcome:
-    """What the receivers, which run, make of this load, closed loop, their receipts counted."""
+    """What the receivers make of this load, closed loop, their receipts counted."""
     ours.make_fresh()
-    load = ours.requests(ours.port, batch, int(most_a_s * (WARM_S + SECONDS)))
-    outcome = send(load, ours.port, ours.file, connections=CONNECTIONS, seconds=SECONDS, warm_s=WARM_S)
+    with ours.receiver() as port:
+        load = ours.requests(port, batch, int(most_a_s * (WARM_S + SECONDS)))
+        outcome = send(load, port, ours.file, connections=CONNECTIONS, seconds=SECONDS, warm_s=WARM_S)
     ours.check(outcome.answered * batch)
     return outcome
 

@@ -52,8 +52,7 @@ def run(rounds: int, say: Callable[[str], None]) -> Measured:
         say(f"{size / 1e9:.1f} GB")
         engine = engines(full.url)
         for number in range(rounds):
-            with empty.receiver(), full.receiver():
-                say(f"round {number + 1} of {rounds}: {_rates(empty, full, seen)}")
+            say(f"round {number + 1} of {rounds}: {_rates(empty, full, seen)}")
             say(f"round {number + 1} of {rounds}: {_lookups(engine, full, seen)}")
         rate = statistics.median(seen.values["one"]) / 2
         for number, weeks in enumerate(_parts(full.weeks, rounds)):

@@ -86,7 +86,11 @@ def rebuild(
                 state = state.after(each.sent)
                 applied.append(each)
     clear(conn, subject.sender, subject.kind, subject.subject)
-    rows = sum(landed.rows for landed in hydrate(conn, applied)) if applied else 0
+    landed = hydrate(conn, applied) if applied else ()
+    for came_to in landed:
+        if came_to.beside is not None:
+            came_to.beside.write(conn)
+    rows = sum(came_to.rows for came_to in landed)
     conn.exec_driver_sql(_STATE, {"id": subject_id, "key": state.key, "content": state.content, "begun": state.begun})
     parameters = {
         "id": subject_id, "now": subject.now, "sender": subject.sender, "rows": rows, "replay_of": replay_of,

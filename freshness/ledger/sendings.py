@@ -12,7 +12,7 @@ import os
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,15 +47,30 @@ class Applied:
 
 
 @dataclass(frozen=True, slots=True)
+class Beside:
+    """Rows that are written in one statement with the receipts: what goes into its `WITH`, under names that are the
+    sender's own, and the parameters. Nothing of them may hang on the order in which they are written."""
+
+    queries: str
+    parameters: Mapping[str, Any] = field(repr=False)
+
+    def write(self, conn: Connection) -> None:
+        """Write them now, where there are no such receipts."""
+        conn.exec_driver_sql(f"WITH {self.queries} SELECT", self.parameters)
+
+
+@dataclass(frozen=True, slots=True)
 class Landed:
     """What an entry's rows came to: how many were written, the file they are tied to, what the receipt is to say; and
-    what became of it, where the rows alone could tell."""
+    what became of it, where the rows alone could tell. `beside`: what is still to be written; one entry of those that
+    landed together has it for all."""
 
     rows: int
     loan_id: int | None = None
     lead_id: int | None = None
     note: str | None = None
     verdict: Verdict | None = None
+    beside: Beside | None = None
 
 
 #: Lands the rows of entries, in their order; one answer each.
@@ -174,7 +189,7 @@ _BODIES = (
 )
 
 _STORE = f"""
-WITH bodies AS (
+bodies AS (
     INSERT INTO sender_bodies (id, sender, received_at, body_encrypted, key_week) SELECT * FROM {unnested(_BODIES)}
 ), subjects AS (
     UPDATE sender_subjects s SET order_key = x.order_key, content = x.content, begun = x.begun, waiting = x.waiting,
@@ -221,8 +236,8 @@ def receive(
         for place, sent in enumerate(delivery.entries):
             receipt = _Receipt(sent, at, _MALFORMED, subjects.get(_name(sent)), body_id=body_id, place=place)
             sitting.decide(receipt)
-    _land(conn, sitting.applied, hydrate)
-    _store(conn, list(subjects.values()), bodies, sitting.new, now, this_week)
+    beside = _land(conn, sitting.applied, hydrate)
+    _store(conn, list(subjects.values()), bodies, sitting.new, now, this_week, beside)
     if sitting.waited:
         rows = [_values(each, now) for each in sitting.waited]
         conn.exec_driver_sql(_WAITED, {"receipts": _json.encode(rows).decode()})
@@ -324,12 +339,14 @@ def _stored_waiting(
     return found
 
 
-def _land(conn: Connection, applied: Sequence[_Receipt], hydrate: Hydrate) -> None:
+def _land(conn: Connection, applied: Sequence[_Receipt], hydrate: Hydrate) -> list[Beside]:
+    """Land these, and note what they came to; what of it is still to be written."""
     landed = hydrate(conn, [Applied(each.sent, each.received_at) for each in applied]) if applied else ()
     for receipt, came_to in zip(applied, landed, strict=True):
         receipt.landed = came_to
         if came_to.verdict is not None:
             receipt.verdict = came_to.verdict
+    return [each.beside for each in landed if each.beside is not None]
 
 
 def _store(
@@ -339,14 +356,17 @@ def _store(
     receipts: Sequence[_Receipt],
     now: dt.datetime,
     key: WeekKey,
+    beside: Sequence[Beside],
 ) -> None:
     sealed = [(body_id, each.sender, at, key.seal(each.body), key.week) for body_id, each, at in bodies]
-    parameters = {
+    parameters: dict[str, Any] = {
         **arrays(_BODIES, sealed),
         **arrays(_SUBJECTS, [_numbers(subject) for subject in subjects]),
         **arrays(_COLUMNS, [tuple(_values(receipt, now).values()) for receipt in receipts]),
     }
-    conn.exec_driver_sql(_STORE, parameters)
+    for each in beside:
+        parameters |= each.parameters
+    conn.exec_driver_sql(f"WITH {', '.join([*(each.queries for each in beside), _STORE])}", parameters)
 
 
 def _numbers(subject: _Subject) -> tuple[Any, ...]:

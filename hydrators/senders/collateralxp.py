@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
 from sqlalchemy import Connection
 
 from freshness.field_keys import FieldKeys
-from freshness.ledger.arrays import array
-from freshness.ledger.sendings import Applied, Landed
+from freshness.ledger.arrays import array, arrays, unnested
+from freshness.ledger.sendings import Applied, Beside, Landed
 from freshness.sending import UNORDERED, Landing, Verdict
 
 from .appraisal_fields import changed_on_purpose, one, own_time, snapshot
@@ -39,7 +39,7 @@ from .appraisal_states import (
     OrderState,
 )
 from .binding import Bound, Told, bind
-from .rows import Row, clear, inserts, sealed_aside, upserts, write
+from .rows import Row, beside, clear, inserts, sealed_aside, upserts
 from .said import label, mapping, text
 
 _ORDERS = "appraisal_orders"
@@ -60,17 +60,20 @@ _OF_VENDOR = (
     "vendor_license_state", "vendor_license_expires_at", "assignment_accepted_at",
 )  # fmt: skip
 
-#: One value in all: what SQLAlchemy and psycopg do for each column of a result takes as long as the query (measured).
-_HELD = """
+_SAID = (("of", "text"), ("said", "bytea"))
+
+# One value in all: what SQLAlchemy and psycopg do for each column of a result takes as long as the query (measured).
+_HELD = f"""
 SELECT coalesce(json_agg(held), '[]')::text FROM (
     SELECT order_id, status, status_key, status_at, is_held, hold_reason, holds, vendor_id, loan_number, loan_id,
            lead_id, assignment_accepted_at, said_by, ARRAY(
-               SELECT encode(e.same, 'hex') FROM appraisal_events e
-               WHERE e.order_id = o.order_id AND e.same = ANY(%(said)s::bytea[])
+               SELECT encode(e.same, 'hex') FROM {unnested(_SAID)} AS asked (order_id, same)
+               JOIN appraisal_events e ON e.order_id = asked.order_id AND e.same = asked.same
+               WHERE asked.order_id = o.order_id
            ) AS said_before
     FROM appraisal_orders o WHERE order_id = ANY(%(ids)s::text[])
 ) held
-"""
+"""  # noqa: S608 - column names of ours
 
 
 class _Held(msgspec.Struct, frozen=True):
@@ -102,7 +105,7 @@ class CollateralxpHydrator:
         """Every event is kept, and moves its order if it can; the order is tied to a loan by its number."""
         ids = sorted({each.sent.subject for each in applied if each.sent.kind == "order"})
         known, batch = _Known(applied), _Batch(keys)
-        found = conn.exec_driver_sql(_HELD, {"ids": array("text", ids), "said": array("bytea", known.digests)})
+        found = conn.exec_driver_sql(_HELD, {"ids": array("text", ids), **arrays(_SAID, known.asked)})
         held = _held_orders.decode(found.scalar_one())
         known.found(held)
         there = {each.order_id: each for each in held}
@@ -112,11 +115,13 @@ class CollateralxpHydrator:
             for each, order in ((each, orders.get(each.sent.subject)) for each in applied)
         ]
         bound = dict(zip(ids, bind(conn, [Told(orders[name].number) for name in ids]), strict=True))
-        batch.write(conn, [order.row(bound[order.name]) for order in orders.values()])
-        return [
+        batch.write_children(conn)
+        first, *landed = [
             _landed(each, what, orders.get(each.sent.subject), bound.get(each.sent.subject))
             for each, what in zip(applied, taken, strict=True)
         ]
+        rows = [order.row(bound[order.name]) for order in orders.values()]
+        return [replace(first, beside=batch.beside(rows)), *landed]
 
     def clear(self, conn: Connection, kind: str, subject: str) -> None:
         """Empty the order's row, and take away what belongs to it."""
@@ -134,13 +139,11 @@ class _Known:
     """Which events may be known again, and which of those were applied before: by the digest of all they say."""
 
     def __init__(self, applied: Sequence[Applied]) -> None:
-        self._of = {id(each): each.sent.content for each in applied if _may_be_known(each)}
+        maybe = [each for each in applied if _may_be_known(each)]
+        self._of = {id(each): each.sent.content for each in maybe}
         self._seen: set[tuple[str, bytes]] = set()
-
-    @property
-    def digests(self) -> list[bytes]:
-        """What to look for among the events of their orders."""
-        return [digest for digests in self._of.values() for digest in digests]
+        #: What to look for among the events: orders, and digests.
+        self.asked = [(each.sent.subject, digest) for each in maybe for digest in each.sent.content]
 
     def found(self, held: Iterable[_Held]) -> None:
         """These orders are there, with what was said of them before."""
@@ -266,10 +269,14 @@ class _Batch:
         timed = BY_OWN_TIME if own_at else UNORDERED
         return _Taken(effect, order.state.by if event in _OF_STATE else timed, rows + 2, note)
 
-    def write(self, conn: Connection, orders: Sequence[Row]) -> None:
-        """Write them, and the orders."""
-        write(conn, [*upserts(_ORDERS, ("order_id",), orders), *inserts("appraisal_events", self._events)])
+    def write_children(self, conn: Connection) -> None:
+        """Write what hangs on the orders."""
         self._children.write(conn)
+
+    def beside(self, orders: Sequence[Row]) -> Beside | None:
+        """The orders and the events, which are written with the receipts."""
+        writes = [*upserts(_ORDERS, ("order_id",), orders), *inserts("appraisal_events", self._events)]
+        return beside("appraisals", writes) if writes else None
 
 
 def _landed(applied: Applied, taken: _Taken | None, order: _Order | None, bound: Bound | None) -> Landed:

@@ -10,6 +10,7 @@ import msgspec
 from sqlalchemy import Connection
 
 from freshness.field_keys import FieldKeys
+from freshness.ledger.sendings import Beside
 
 from .said import fit
 
@@ -30,8 +31,7 @@ def upsert(
     only_of: str | None = None,
 ) -> None:
     """Insert rows or update what they say of those that are there, as `upserts` says, one write after the other."""
-    for each in upserts(table, keys, rows, newest_by, only_of):
-        write(conn, [each])
+    write(conn, upserts(table, keys, rows, newest_by, only_of))
 
 
 def upserts(
@@ -69,13 +69,16 @@ def inserts(table: str, rows: Sequence[Row]) -> list[Write]:
 
 
 def write(conn: Connection, writes: Sequence[Write]) -> None:
-    """Write all of this in one statement, in no order: a way there and back costs more than what it does (measured)."""
-    if not writes:
-        return
-    *before, last = [sql.format(rows=f"rows{place}") for place, (sql, _) in enumerate(writes)]
-    beside = ", ".join(f"w{place} AS ({sql})" for place, sql in enumerate(before))
-    parameters = {f"rows{place}": as_json(rows) for place, (_, rows) in enumerate(writes)}
-    conn.exec_driver_sql(f"WITH {beside} {last}" if beside else last, parameters)
+    """Write this, one statement after the other."""
+    for sql, rows in writes:
+        conn.exec_driver_sql(sql.format(rows="rows"), {"rows": as_json(rows)})
+
+
+def beside(name: str, writes: Sequence[Write]) -> Beside:
+    """All of this, to be written in one statement with the receipts: a way there and back costs more than what it does
+    (measured). `name`: of the sender."""
+    queries = [f"{name}{place} AS ({sql.format(rows=f'{name}{place}')})" for place, (sql, _) in enumerate(writes)]
+    return Beside(", ".join(queries), {f"{name}{place}": as_json(rows) for place, (_, rows) in enumerate(writes)})
 
 
 def clear(conn: Connection, table: str, keep: tuple[str, ...], where: Mapping[str, Any], **defaults: str) -> None:

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import cached_property
 from http import HTTPStatus
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -50,23 +51,31 @@ def console_apart(settings: Settings, caller: Callable[[Request], str]) -> Itera
     if not settings.console_users and not settings.console_password:
         yield ()
         return
-    with TemporaryDirectory(prefix="freshness-") as directory, ExitStack() as stack:
-        there = Path(directory) / "console"
-        process = of_ours("console", "console.pages", str(there))
-        supervisor = Supervisor([process], grace_s=ENDS_WITHIN_S, out=sys.stderr)
-        handing_on = _HandingOn(there, caller, lambda: stack.enter_context(supervisor))
+    with ExitStack() as stack:
+        handing_on = _HandingOn(caller, lambda: _begun(stack))
         yield (Mount(ROOT, handing_on), Route(ROOT, handing_on))
 
 
-class _HandingOn:
-    """Hands each request on to the console's process, and its answer back, as it comes."""
+def _begun(stack: ExitStack) -> httpx.AsyncHTTPTransport:
+    """The console's process, until the stack is left: the way to it."""
+    there = Path(stack.enter_context(TemporaryDirectory(prefix="freshness-")), "console")
+    process = of_ours("console", "console.pages", str(there))
+    stack.enter_context(Supervisor([process], grace_s=ENDS_WITHIN_S, out=sys.stderr))
+    # A connection for each request: one that is kept may be to a process that has ended.
+    limits = httpx.Limits(max_keepalive_connections=0)
+    return httpx.AsyncHTTPTransport(uds=str(there), limits=limits, verify=False)
 
-    def __init__(self, there: Path, caller: Callable[[Request], str], start: Callable[[], object]) -> None:
+
+class _HandingOn:
+    """Hands each request on to the console's process, which begins with the first, and its answer back as it comes."""
+
+    def __init__(self, caller: Callable[[Request], str], begin: Callable[[], httpx.AsyncHTTPTransport]) -> None:
         self._caller = caller
-        self._start: Callable[[], object] | None = start
-        # A connection each: one that is kept may be to a process that has ended.
-        limits = httpx.Limits(max_keepalive_connections=0)
-        self._transport = httpx.AsyncHTTPTransport(uds=str(there), limits=limits, verify=False)
+        self._begin = begin
+
+    @cached_property
+    def _transport(self) -> httpx.AsyncHTTPTransport:
+        return self._begin()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request.
@@ -74,9 +83,6 @@ class _HandingOn:
         Raises:
             Problem: 502, the console does not begin, or has ended on the way; 400, it has no such address.
         """
-        if self._start is not None:
-            start, self._start = self._start, None
-            start()
         asked = self._asked(Request(scope, receive))
         try:
             answer = await _patiently(lambda: self._transport.handle_async_request(asked))

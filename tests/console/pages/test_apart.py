@@ -5,21 +5,19 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeVar
 from urllib.parse import urlencode
 
 import httpx
 import pytest
 import sqlalchemy as sa
 from a_console import OPERATOR, PASSWORD, TOKEN, USERS, Person
+from from_outside import until
 from receiver_process import WITHIN_S, Process, receiver_process
 
 from console.pages.__main__ import PRIORITY
 
-T = TypeVar("T")
 MODULE = "console.pages"
 ENTRY = [{"eventType": "Modified", "referenceNumber": "R-unknown", "values": {}}]
 
@@ -34,14 +32,6 @@ def receiver(database_url: str) -> Iterator[Process]:
 def person(receiver: Process) -> Iterator[Person]:
     with httpx.Client(base_url=f"http://127.0.0.1:{receiver.port}", timeout=WITHIN_S, trust_env=False) as web:
         yield Person(web)
-
-
-def eventually(found: Callable[[], T]) -> T:
-    deadline = time.monotonic() + WITHIN_S
-    while not (what := found()):
-        assert time.monotonic() < deadline, "did not happen"
-        time.sleep(0.01)
-    return what
 
 
 def serving(receiver: Process) -> list[int]:
@@ -89,7 +79,7 @@ def test_one_that_is_killed_begins_anew(receiver: Process, person: Person) -> No
     assert person.sign_in(OPERATOR).status_code == 303
     (pid,) = serving(receiver)
     os.kill(pid, signal.SIGKILL)
-    eventually(lambda: is_gone(pid))
+    until(lambda: is_gone(pid))
     assert person.get("/actions").status_code == 200
     assert serving(receiver) != [pid]
 
@@ -99,7 +89,7 @@ def test_it_ends_with_its_receiver_however_that_ends(receiver: Process, person: 
     person.page("/sign-in")
     (pid,) = serving(receiver)
     receiver.end(signum)
-    eventually(lambda: is_gone(pid))
+    until(lambda: is_gone(pid))
 
 
 def test_an_address_that_a_stranger_claims_is_not_believed(

@@ -1,9 +1,9 @@
 """The console: every page and filter over ten million receipts and a million files, and what looking costs receiving.
 
-The receiver as it runs, its console beside it in the same process, on the database that `volume` is measured on; some
-files are stale, given up, unstamped and gone besides, so that no page has less to show than on a bad day. Each page is
-asked for again and again, one request at a time; the time counts until the last byte of the answer is here. Then
-entries come at half of the receiver's rate, and every other four seconds people are at the console.
+The receiver as it runs, its console in a process of its own, on the database that `volume` is measured on; some files
+are stale, given up, unstamped and gone besides, so that no page has less to show than on a bad day. Each page is asked
+for again and again, one request at a time; the time counts until the last byte of the answer is here. Then entries come
+at half of the receiver's rate, and every other four seconds people are at the console.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from .table import Figure, Mark, Measured, Row
 NAME = "console"
 
 MOST_MS = 300.0
-TIMES = 10
+TIMES = 6
 #: So long the overview serves what it has seen: a figure counts only if it was computed.
 LIVE_S = 2.1
 #: People who keep the overview or the queues open, which ask again every 3 to 5 s; and pages that others go to.
@@ -88,14 +88,14 @@ def run(rounds: int, say: Callable[[str], None]) -> Measured:
             for number in range(rounds):
                 slowest = max(_times(web, pages, seen), key=lambda each: each[1])
                 say(f"round {number + 1} of {rounds}: slowest: {slowest[0]}, p95 {slowest[1]:.0f} ms")
-    for statement in _AS_BEFORE:
-        execute(full.url, statement)
-    rate = take(full, 1, MOST_ONES_A_S).per_s / 2
-    for number in range(rounds):
-        outcome = full.paced(rate, lambda port: _look(port, pages, seen), TURNS * TURN_S, TURN_S)
-        alone, looked = outcome.turns_ms
-        figures = {"alone": alone["p99"], "looked": looked["p99"], "p50_alone": alone["p50"]}
-        say(f"round {number + 1} of {rounds}: {seen.add(**figures, p50_looked=looked['p50'])}")
+        for statement in _AS_BEFORE:
+            execute(full.url, statement)
+        rate = take(full, 1, MOST_ONES_A_S).per_s / 2
+        for number in range(rounds):
+            outcome = full.paced(rate, lambda: _look(port, pages, seen), TURNS * TURN_S, TURN_S)
+            alone, looked = outcome.turns_ms
+            figures = {"alone": alone["p99"], "looked": looked["p99"], "p50_alone": alone["p50"]}
+            say(f"round {number + 1} of {rounds}: {seen.add(**figures, p50_looked=looked['p50'])}")
     return Measured(_rows(seen, pages, rate), ground.versions(full.here.servers), _figures(seen, pages))
 
 

@@ -34,7 +34,7 @@ from .seen import share
 from .stage import free_port
 
 #: At rest between, as long as a change is that is measured idle.
-TIMES, PAUSE_S = 40, 0.05
+TIMES, PAUSE_S = 25, 0.05
 LOOK_MS = 1
 QUEUE, ACTOR, ARRIVED = "hops", "hops.arrive", "hops:arrived"
 

@@ -66,11 +66,11 @@ class Full(Ours):
     def paced(
         self,
         rate: float,
-        meanwhile: Callable[[int], None] = lambda port: None,
+        meanwhile: Callable[[], None] = lambda: None,
         seconds: float = OPEN_S,
         turn_s: float | None = None,
     ) -> Outcome:
-        """The receiver under entries that come singly at this rate, while something else is done; it is told the port.
+        """The receivers, which run, under entries that come singly at this rate, while something else is done.
 
         Raises:
             BaseException: what was done meanwhile failed.
@@ -78,28 +78,27 @@ class Full(Ours):
         load_s = WARM_S + seconds
         failed: list[BaseException] = []
 
-        def beside(port: int) -> None:
+        def beside() -> None:
             try:
-                meanwhile(port)
+                meanwhile()
             except BaseException as error:  # noqa: BLE001 - raised below, in the thread that measures
                 failed.append(error)
 
         self.make_fresh()
-        with self.receiver() as port:
-            aside = threading.Thread(target=beside, args=(port,))
-            aside.start()
-            load = self.requests(port, 1, int(rate * (load_s + 1)))
-            outcome = send(
-                load,
-                port,
-                self.file,
-                connections=OPEN_CONNECTIONS,
-                seconds=seconds,
-                warm_s=WARM_S,
-                rate=rate,
-                turn_s=turn_s,
-            )
-            aside.join()
+        aside = threading.Thread(target=beside)
+        aside.start()
+        load = self.requests(self.port, 1, int(rate * (load_s + 1)))
+        outcome = send(
+            load,
+            self.port,
+            self.file,
+            connections=OPEN_CONNECTIONS,
+            seconds=seconds,
+            warm_s=WARM_S,
+            rate=rate,
+            turn_s=turn_s,
+        )
+        aside.join()
         if failed:
             raise failed[0]
         self.check(outcome.answered)
@@ -107,11 +106,10 @@ class Full(Ours):
 
 
 def take(ours: Ours, batch: int, most_a_s: float) -> Outcome:
-    """What the receivers make of this load, closed loop, their receipts counted."""
+    """What the receivers, which run, make of this load, closed loop, their receipts counted."""
     ours.make_fresh()
-    with ours.receiver() as port:
-        load = ours.requests(port, batch, int(most_a_s * (WARM_S + SECONDS)))
-        outcome = send(load, port, ours.file, connections=CONNECTIONS, seconds=SECONDS, warm_s=WARM_S)
+    load = ours.requests(ours.port, batch, int(most_a_s * (WARM_S + SECONDS)))
+    outcome = send(load, ours.port, ours.file, connections=CONNECTIONS, seconds=SECONDS, warm_s=WARM_S)
     ours.check(outcome.answered * batch)
     return outcome
 

@@ -57,11 +57,13 @@ def run(rounds: int, say: Callable[[str], None]) -> Measured:
         say("making every sender's subjects known …")
         _make_known(ours)
         with ours.receiver():
+            before = _mlm(ours).per_s
             for number in range(rounds):
-                before = _mlm(ours).per_s
                 for name in EVENTS:
                     seen.add(f"{name} /s", _sender(ours, name, number).per_s)
-                seen.add("mlm /s", (before + _mlm(ours).per_s) / 2)
+                after = _mlm(ours).per_s
+                seen.add("mlm /s", (before + after) / 2)
+                before = after
                 told = ", ".join(f"{name} {values[-1]:,.0f}" for name, values in seen.values.items())
                 say(f"round {number + 1} of {rounds}: {told}")
         versions = ground.versions(here.servers)

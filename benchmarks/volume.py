@@ -35,7 +35,7 @@ from .table import Figure, Mark, Measured, Row, Series
 NAME = "volume"
 
 #: More than is answered.
-MOST_BATCHES_A_S = 1_000
+MOST_BATCHES_A_S = 600
 
 _SIZE = "SELECT pg_database_size(current_database())"
 _LEFT = "SELECT count(*) FROM mlm_webhook_receipts WHERE received_at < %(before)s"
@@ -54,19 +54,22 @@ def run(rounds: int, say: Callable[[str], None]) -> Measured:
         for number in range(rounds):
             say(f"round {number + 1} of {rounds}: {_rates(empty, full, seen)}")
             say(f"round {number + 1} of {rounds}: {_lookups(engine, full, seen)}")
-        rate = statistics.median(seen.values["one"]) / 2
-        for number, weeks in enumerate(_parts(full.weeks, rounds)):
-            say(f"round {number + 1} of {rounds}: {_prune(full, engine, weeks, rate, seen)}")
+        with full.receiver():
+            say(f"requests of one entry: {seen.add(one=take(full, 1, MOST_ONES_A_S).per_s)}")
+            rate = seen.values["one"][0] / 2
+            for number, weeks in enumerate(_parts(full.weeks, rounds)):
+                say(f"round {number + 1} of {rounds}: {_prune(full, engine, weeks, rate, seen)}")
         return Measured(_rows(seen, rate), ground.versions(here.servers), _figures(seen, full.filled_s, size))
 
 
 def _rates(empty: Ours, full: Full, seen: Seen) -> str:
-    told = [seen.add(empty=take(empty, BATCH, MOST_BATCHES_A_S).per_s * BATCH)]
-    told.append(seen.add(full=take(full, BATCH, MOST_BATCHES_A_S).per_s * BATCH))
-    full.known = FILES
-    told.append(seen.add(spread=take(full, BATCH, MOST_BATCHES_A_S).per_s * BATCH))
-    full.known = BUSY
-    told.append(seen.add(one=take(full, 1, MOST_ONES_A_S).per_s))
+    with empty.receiver():  # one house at a time: two at one Valkey take from each other
+        told = [seen.add(empty=take(empty, BATCH, MOST_BATCHES_A_S).per_s * BATCH)]
+    with full.receiver():
+        told.append(seen.add(full=take(full, BATCH, MOST_BATCHES_A_S).per_s * BATCH))
+        full.known = FILES
+        told.append(seen.add(spread=take(full, BATCH, MOST_BATCHES_A_S).per_s * BATCH))
+        full.known = BUSY
     return ", ".join(told)
 
 
@@ -78,7 +81,7 @@ def _prune(full: Full, engine: sa.Engine, weeks: Sequence[Week], rate: float, se
     """The rate without, and with a prune of the older half; DELETE of the other, rolled back, and its prune."""
     older, newer = weeks[: len(weeks) // 2], weeks[len(weeks) // 2 :]
     alone = full.paced(rate)
-    pruned = full.paced(rate, lambda _: _prune_meanwhile(engine, older[-1].ends))
+    pruned = full.paced(rate, lambda: _prune_meanwhile(engine, older[-1].ends))
     settle(full.url, *REWRITTEN, "refresh_orders")
     deleted_s, rows = _delete(full.url, newer[0].begins, newer[-1].ends)
     settle(full.url, *REWRITTEN, "refresh_orders")

@@ -33,20 +33,20 @@ OURS, FAN_OUT = "ours", "plain fan-out"
 
 
 def run(rounds: int, say: Callable[[str], None]) -> Measured:
-    """Ours and the fan-out in turn, on the same files; the fan-out, which is here to compare, in the first round."""
+    """The fan-out, which is here to compare, once; then ours, round by round, on the same files."""
     seen: dict[str, list[list[int]]] = {OURS: [], FAN_OUT: []}
     with ground.ground() as here, whole(here, "calls", FILES, **SETTINGS) as house:
         with house.working():
             house.import_all()
             _edits(house)  # webhooks and reads are seen to agree by these
-        for number in range(rounds):
-            for name, shared in ((OURS, "1"), (FAN_OUT, "0"))[: 1 if number else 2]:
-                with house.working(MLM_SHARED_READS=shared):
+        for name, shared, times in ((FAN_OUT, "0", 1), (OURS, "1", rounds)):
+            with house.working(MLM_SHARED_READS=shared):
+                for number in range(times):
                     counts = _edits(house)
-                house.is_equal()
-                seen[name].append(counts)
-                told = f"median {statistics.median(counts):g}, mean {statistics.fmean(counts):.2f}, most {max(counts)}"
-                say(f"round {number + 1} of {rounds}: {name}: {told}")
+                    house.is_equal()
+                    seen[name].append(counts)
+                    what = f"median {statistics.median(counts):g}, mean {statistics.fmean(counts):.2f}"
+                    say(f"round {number + 1} of {times}: {name}: {what}, most {max(counts)}")
         return Measured(_rows(seen), ground.versions(here.servers), _figures(seen))
 
 

@@ -28,12 +28,8 @@ SELECT f.id, c, %(held)s, f.ordered, f.ordered, %(held)s FROM file_freshness f C
 RECEIPT_WEEKS = "SELECT mlm_make_receipt_weeks(current_date, 2)"
 CALIBRATED = "UPDATE stamp_calibration SET alike_at = mlm_now()"
 
-# As if all had been read: the stamp of before is held again, and nothing is wanted.
-FRESH_AGAIN = """
-WITH served AS (UPDATE file_concerns c SET served = f.ordered, landed = f.ordered FROM file_freshness f
-                WHERE f.id = c.file_id AND c.served <> f.ordered)
-UPDATE file_freshness SET served = ordered, wanted = %(held)s WHERE served <> ordered
-"""
+# What was ordered is not any more, with its order and its receipt: nine times fewer rows than if it were served.
+FRESH_AGAIN = "UPDATE file_freshness SET ordered = served, wanted = %(held)s WHERE served < ordered"
 FORGET = "TRUNCATE mlm_webhook_receipts, refresh_orders"
 RECEIVED = "SELECT outcome, reason, count(*) FROM mlm_webhook_receipts GROUP BY 1, 2"
 ORDERED = "SELECT count(*) FROM refresh_orders"

@@ -83,6 +83,8 @@ CROSS JOIN LATERAL (SELECT (f + cycle) % 2 = 0) d (newer)
 _ATTACH = "ALTER TABLE mlm_webhook_receipts ATTACH PARTITION {name} FOR VALUES FROM ('{begins}') TO ('{ends}')"
 _RECEIPT_IDS = "SELECT setval(pg_get_serial_sequence('mlm_webhook_receipts', 'id'), {receipts})"
 
+_FILLED = ("file_concerns, refresh_orders, file_freshness, loans", weeks.TABLE)
+
 
 def fill(url: str, count: int, receipts: int) -> tuple[float, list[weeks.Week]]:
     """Put `count` files and `receipts` receipts there, an even number of them for each file; the seconds that it took,
@@ -100,8 +102,9 @@ def fill(url: str, count: int, receipts: int) -> tuple[float, list[weeks.Week]]:
         with ThreadPoolExecutor(2) as pool:
             for done in [pool.submit(part) for part in parts]:
                 done.result()
-        admin.execute(_RECEIPT_IDS.format(receipts=receipts))
-        for statement in (_WAL_AS_BEFORE, _RELOAD):
+            for done in [pool.submit(_execute, url, f"VACUUM (ANALYZE) {tables}") for tables in _FILLED]:
+                done.result()
+        for statement in (_RECEIPT_IDS.format(receipts=receipts), _WAL_AS_BEFORE, _RELOAD, "CHECKPOINT"):
             admin.execute(statement)
     return time.monotonic() - began, past
 
@@ -130,6 +133,11 @@ def _receipts(url: str, count: int, week: weeks.Week, first: int, last: int) -> 
         connection.execute(_WEEK.format(**told))
         connection.execute(_RECEIPTS.format(**told, first=first, last=last))
         connection.execute(_ATTACH.format(**told))
+
+
+def _execute(url: str, statement: str) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(statement)
 
 
 @contextmanager

@@ -44,10 +44,9 @@ class Ours:
         self.file = here.directory / f"{name}.requests"
         self.url = here.database(name)
         upgrade(self.url)
-        self.fill()
         execute(self.url, files.RECEIPT_WEEKS)
         execute(self.url, files.CALIBRATED)
-        settle(self.url)
+        self.fill()
         self.environment = {
             **os.environ,
             "DATABASE_URL": self.url,
@@ -57,10 +56,11 @@ class Ours:
         }
 
     def fill(self) -> None:
-        """Put the files there that changes are told of."""
+        """Put the files there that changes are told of, and leave no work behind."""
         execute(self.url, files.LOANS, held=files.HELD, files=self.known)
         execute(self.url, files.THEIR_NUMBERS, held=files.HELD)
         execute(self.url, files.THEIR_CONCERNS, held=files.HELD, concerns=files.ACTIVE)
+        settle(self.url)
 
     @contextmanager
     def receiver(self) -> Iterator[int]:

@@ -24,15 +24,15 @@ BUSY = min(20_000, FILES)
 BATCH, CONNECTIONS, OPEN_CONNECTIONS = 50, 32, 128
 WARM_S, SECONDS, OPEN_S = 1.0, 3.0, 6.0
 #: What a round of entries writes to and rewrites.
-REWRITTEN: tuple[LiteralString, ...] = ("file_freshness", "file_concerns")
+REWRITTEN: tuple[LiteralString, ...] = ("file_freshness", "refresh_orders")
 #: More than is answered.
 MOST_ONES_A_S = 12_000
 
-# What was stale is served again, without a look at all the rest.
+# The same here, without a look at all the rest.
 _FRESH_AGAIN = """
-WITH stale AS MATERIALIZED (SELECT id, ordered FROM file_freshness WHERE served < ordered),
-served AS (UPDATE file_concerns c SET served = s.ordered, landed = s.ordered FROM stale s WHERE c.file_id = s.id)
-UPDATE file_freshness f SET served = s.ordered, wanted = %(held)s FROM stale s WHERE f.id = s.id
+WITH stale AS MATERIALIZED (SELECT id, served FROM file_freshness WHERE served < ordered),
+gone AS (DELETE FROM refresh_orders o USING stale s WHERE o.file_id = s.id AND o.number > s.served)
+UPDATE file_freshness f SET ordered = s.served, wanted = %(held)s FROM stale s WHERE f.id = s.id
 """
 _NOW = "SELECT mlm_now()"
 _RECEIVED = """
@@ -52,7 +52,7 @@ class Full(Ours):
         self.filled_s, self.weeks = filling.fill(self.url, FILES, RECEIPTS)
 
     def make_fresh(self) -> None:
-        """Bring the files back to where a round begins; receipts and orders stay."""
+        """Bring the files back to where a round begins; receipts stay."""
         execute(self.url, _FRESH_AGAIN, held=files.HELD)
         with redis.Redis.from_url(self.here.servers.redis_url) as client:
             client.flushall()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from starlette.requests import Request
@@ -21,11 +22,12 @@ from receiver.server import Server
 #: Deliveries first: what receives and what works have 0.
 PRIORITY = 10
 GRACE_S = 2
+AUTOGROUP = Path("/proc/self/autogroup")
 
 
 def main(there: Path) -> None:
     """Serve until SIGTERM."""
-    os.nice(PRIORITY)
+    _after_deliveries()
     there.unlink(missing_ok=True)  # of one that was killed
     log.configure("console")
     app = App(Router(console_routes(load(os.environ), _caller), redirect_slashes=False), (), Limits(0))
@@ -33,6 +35,13 @@ def main(there: Path) -> None:
         listener.bind(str(there))
         listener.listen()
         Server(app, grace_s=GRACE_S).run([listener])
+
+
+def _after_deliveries() -> None:
+    os.nice(PRIORITY)
+    # Where Linux shares processors among sessions first, a process's own priority counts within its session only.
+    with suppress(OSError):
+        AUTOGROUP.write_text(str(PRIORITY))
 
 
 def _caller(request: Request) -> str:

@@ -16,7 +16,7 @@ from a_console import OPERATOR, PASSWORD, TOKEN, USERS, Person
 from from_outside import until
 from receiver_process import WITHIN_S, Process, receiver_process
 
-from console.pages.__main__ import PRIORITY
+from console.pages.__main__ import AUTOGROUP, PRIORITY
 
 MODULE = "console.pages"
 ENTRY = [{"eventType": "Modified", "referenceNumber": "R-unknown", "values": {}}]
@@ -63,6 +63,15 @@ def test_what_receives_goes_first(receiver: Process, person: Person) -> None:
     person.page("/sign-in")
     (pid,) = serving(receiver)
     assert os.getpriority(os.PRIO_PROCESS, pid) - os.getpriority(os.PRIO_PROCESS, receiver.forked.pid) == PRIORITY
+
+
+@pytest.mark.skipif(not AUTOGROUP.exists(), reason="processors are not shared by session here")
+def test_what_receives_goes_first_where_processors_are_shared_by_session(receiver: Process, person: Person) -> None:
+    person.page("/sign-in")
+    (pid,) = serving(receiver)
+    group, _, nice = Path(f"/proc/{pid}/autogroup").read_text().strip().partition(" nice ")
+    assert int(nice) == PRIORITY
+    assert group not in Path(f"/proc/{receiver.forked.pid}/autogroup").read_text()
 
 
 def test_deliveries_are_taken_while_it_stands_still(receiver: Process, person: Person) -> None:

@@ -2,8 +2,8 @@
 
 Filled set-wise, two connections side by side, and checked against nothing while it is: triggers and foreign keys are
 off for these sessions, the longest tables get their keys afterwards, and a week its indexes when it is attached, as the
-product's own schema has them. Half of
-the receipts were dispatched and are served, half were held, one in a thousand of these as an own write's echo.
+product's own schema has them. Half of the receipts were dispatched and are served, half were held, one in a thousand of
+these as an own write's echo.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 
 from freshness.ledger import weeks
 
 from . import files
+from .ground import settle
 
 WEEKS = 13
 
@@ -83,7 +84,10 @@ CROSS JOIN LATERAL (SELECT (f + cycle) % 2 = 0) d (newer)
 _ATTACH = "ALTER TABLE mlm_webhook_receipts ATTACH PARTITION {name} FOR VALUES FROM ('{begins}') TO ('{ends}')"
 _RECEIPT_IDS = "SELECT setval(pg_get_serial_sequence('mlm_webhook_receipts', 'id'), {receipts})"
 
-_FILLED = ("file_concerns, refresh_orders, file_freshness, loans", weeks.TABLE)
+_FILLED: tuple[tuple[LiteralString, ...], ...] = (
+    ("loans", "file_freshness", "file_concerns", "refresh_orders"),
+    ("mlm_webhook_receipts",),
+)
 
 
 def fill(url: str, count: int, receipts: int) -> tuple[float, list[weeks.Week]]:
@@ -102,9 +106,9 @@ def fill(url: str, count: int, receipts: int) -> tuple[float, list[weeks.Week]]:
         with ThreadPoolExecutor(2) as pool:
             for done in [pool.submit(part) for part in parts]:
                 done.result()
-            for done in [pool.submit(_execute, url, f"VACUUM (ANALYZE) {tables}") for tables in _FILLED]:
+            for done in [pool.submit(settle, url, *tables) for tables in _FILLED]:
                 done.result()
-        for statement in (_RECEIPT_IDS.format(receipts=receipts), _WAL_AS_BEFORE, _RELOAD, "CHECKPOINT"):
+        for statement in (_RECEIPT_IDS.format(receipts=receipts), _WAL_AS_BEFORE, _RELOAD):
             admin.execute(statement)
     return time.monotonic() - began, past
 
@@ -133,11 +137,6 @@ def _receipts(url: str, count: int, week: weeks.Week, first: int, last: int) -> 
         connection.execute(_WEEK.format(**told))
         connection.execute(_RECEIPTS.format(**told, first=first, last=last))
         connection.execute(_ATTACH.format(**told))
-
-
-def _execute(url: str, statement: str) -> None:
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(statement)
 
 
 @contextmanager

@@ -115,7 +115,11 @@ ORDER BY received_at DESC, id DESC LIMIT %(limit)s
     if len(shown) > limit:
         return Found(shown[:limit], Place(shown[limit - 1]["received_at"], shown[limit - 1]["id"]), None)
     last = conn.exec_driver_sql(_last_looked(branches), parameters).one_or_none() if filters else None
-    return Found(shown, Place(*last), last[0]) if last else Found(shown, None, None)
+    if last is None:
+        return Found(shown, None, None)
+    # The second statement counts what came meanwhile: nothing that is shown comes again for it.
+    place = min([Place(*last), *(Place(row["received_at"], row["id"]) for row in shown[-1:])])
+    return Found(shown, place, place.at)
 
 
 def one(conn: Connection, place: Place) -> dict[str, Any] | None:

@@ -62,6 +62,16 @@ def test_a_filter_without_an_index_breaks_off_and_says_how_far_it_looked(engine:
     assert len(walk(engine, Wanted(event="rare"), 50, look=4)) == 1
 
 
+def test_what_comes_while_a_page_is_looked_for_is_not_shown_twice_for_it(engine: sa.Engine) -> None:
+    receive(engine, *[entry("R9", NEWER)] * 5, entry("R9", NEWER, event="Rare"), *[entry("R9", NEWER)] * 2)
+
+    @sa.event.listens_for(engine, "after_cursor_execute", once=True)
+    def more(*_: object) -> None:
+        receive(engine, *[entry("R9", NEWER)] * 3)
+
+    assert len(walk(engine, Wanted(event="rare"), 50, look=4)) == 1
+
+
 def test_a_search_finds_a_file_by_reference_and_by_loan_number_and_what_no_file_leads_to(engine: sa.Engine) -> None:
     stale(engine, "R000001")
     receive(engine, entry("NOBODY", NEWER))

@@ -22,7 +22,7 @@ from jobs.house import House
 from jobs.inspecting import Inspection, inspect
 
 from . import charts, words
-from .behind import AMONG, behind
+from .behind import AMONG, COUNTED, behind
 from .charts import Series
 from .kit import Kit, Refused
 from .sessions import Visitor
@@ -92,7 +92,7 @@ class Overview:
             visitor,
             window=window,
             windows=list(WINDOWS),
-            among=AMONG,
+            counted=COUNTED,
             most=pulse.MOST,
             **shown,
         )

@@ -14,35 +14,48 @@ from sqlalchemy import Connection
 from ..readiness import GIVE_UP_AFTER
 from ..rules import WORKER_LIFE_S, Rules
 
-_STALE = "(SELECT * FROM file_freshness WHERE served < ordered ORDER BY id LIMIT %(among)s::bigint)"
+_STALE = """
+(SELECT id, ref, served, ordered FROM file_freshness WHERE served < ordered ORDER BY id LIMIT %(among)s::bigint)
+"""
 
+# OFFSET keeps it file by file here and below: for what the planner expects to be stale, which is a third of all files,
+# it would read every order and every concern of a large database, and with few files of a small one.
 _FILES = f"""
 SELECT count(*) AS stale, min(o.placed_at) AS oldest, mlm_now() AS as_of,
        (SELECT count(*) FROM (SELECT FROM file_freshness WHERE confirm_at IS NOT NULL AND served >= ordered
                               AND deleted_at IS NULL LIMIT %(among)s::bigint) u) AS unconfirmed
-FROM {_STALE} f LEFT JOIN refresh_orders o ON o.file_id = f.id AND o.number = f.served + 1
+FROM {_STALE} f LEFT JOIN LATERAL (
+    SELECT placed_at FROM refresh_orders WHERE file_id = f.id AND number = f.served + 1 OFFSET 0
+) o ON true
 """  # noqa: S608 - a statement of ours
 
-# A concern without a row holds nothing and has served nothing.
+# Each order is looked for once, for all concerns that wait for it. A concern without a row holds nothing and has served
+# nothing.
 _CONCERNS = f"""
-WITH behind AS (
-    SELECT f.id, a.concern, a.place, coalesce(c.served, 0) AS served,
-           CASE WHEN c.tried_order = f.ordered THEN c.attempts ELSE 0 END AS attempts,
+WITH f AS MATERIALIZED {_STALE},
+seen AS MATERIALIZED (
+    SELECT f.id, c.concern, c.served, CASE WHEN c.tried_order = f.ordered THEN c.attempts ELSE 0 END AS attempts,
            c.lease_token IS NOT NULL AND c.lease_until > mlm_now() AND w.id IS NOT NULL AS leased
-    FROM {_STALE} f
-    CROSS JOIN unnest(%(active)s::text[]) WITH ORDINALITY AS a (concern, place)
-    LEFT JOIN file_concerns c ON c.file_id = f.id AND c.concern = a.concern
+    FROM f CROSS JOIN LATERAL (SELECT * FROM file_concerns WHERE file_id = f.id OFFSET 0) c
     LEFT JOIN workers w ON w.id = c.lease_worker AND w.beat_at > mlm_now() - make_interval(secs => %(life)s)
-    WHERE coalesce(c.served, 0) < f.ordered
+), behind AS MATERIALIZED (
+    SELECT f.id, a.concern, a.place, coalesce(s.served, 0) AS served, s.attempts, s.leased
+    FROM f CROSS JOIN unnest(%(active)s::text[]) WITH ORDINALITY AS a (concern, place)
+    LEFT JOIN seen s ON s.id = f.id AND s.concern = a.concern
+    WHERE coalesce(s.served, 0) < f.ordered
+), unserved AS MATERIALIZED (
+    SELECT b.id, b.served, o.placed_at FROM (SELECT DISTINCT id, served FROM behind) b
+    CROSS JOIN LATERAL (
+        SELECT placed_at FROM refresh_orders WHERE file_id = b.id AND number = b.served + 1 OFFSET 0
+    ) o
 )
-SELECT b.concern, count(*) AS stale, count(*) FILTER (WHERE leased) AS at_work,
-       count(*) FILTER (WHERE attempts BETWEEN 1 AND %(least)s - 1) AS failing,
-       count(*) FILTER (WHERE attempts >= %(least)s) AS given_up, min(o.placed_at) AS oldest
-FROM behind b LEFT JOIN refresh_orders o ON o.file_id = b.id AND o.number = b.served + 1
+SELECT b.concern, count(*) AS stale, count(*) FILTER (WHERE b.leased) AS at_work,
+       count(*) FILTER (WHERE b.attempts BETWEEN 1 AND %(least)s - 1) AS failing,
+       count(*) FILTER (WHERE b.attempts >= %(least)s) AS given_up, min(o.placed_at) AS oldest
+FROM behind b LEFT JOIN unserved o ON o.id = b.id AND o.served = b.served
 GROUP BY b.concern, b.place ORDER BY b.place
 """  # noqa: S608 - a statement of ours
 
-# File by file (OFFSET keeps it so): the planner would read every concern of every file of a small database.
 _LEASES = f"""
 SELECT f.ref, c.concern, c.lease_worker AS worker, c.lease_at AS since, c.lease_until AS until,
        c.lease_until > mlm_now() AND w.id IS NOT NULL AS holds

@@ -77,6 +77,16 @@ class TestBacklog:
         oldest = next(c.oldest for c in behind(two).concerns if c.concern == LOAN_FIELDS)
         assert (two.now - oldest).total_seconds() == 1
 
+    def test_knows_the_oldest_order_of_each_concern_of_one_file(self, ledger: Ledger) -> None:
+        ledger.settled(0)
+        ledger.webhook(5)
+        first = ledger.now
+        ledger.later(60)
+        ledger.read(LOAN_FIELDS, 5)
+        ledger.webhook(9)
+        oldest = {each.concern: each.oldest for each in behind(ledger).concerns}
+        assert oldest == dict.fromkeys(ledger.rules.active, first) | {LOAN_FIELDS: ledger.now}
+
     def test_counts_concerns_that_have_no_row_yet_and_none_that_the_lender_lacks(self, ledger: Ledger) -> None:
         ledger.add_file()
         ledger.webhook(5)

@@ -18,8 +18,8 @@ from sqlalchemy import Connection
 from ..guard import Outcome
 from .files import find_by_number, find_by_ref
 
-#: Receipts that one page looks through at most: some 20 ms.
-LOOK = 20_000
+#: Receipts that one page looks through at most: some 10 ms of PostgreSQL, which deliveries share.
+LOOK = 10_000
 
 #: Files that bear one loan number: more than one only after MLM gave a number again.
 MOST_FILES = 5

@@ -8,6 +8,7 @@ import logging
 import sys
 import time
 import traceback
+from dataclasses import replace
 
 import structlog
 
@@ -15,6 +16,7 @@ from console.processes import ended_by_signals
 
 from . import quarter, report
 from .groups import GROUPS
+from .stolen import Watch
 from .table import Measured
 
 ROUNDS = 3
@@ -29,14 +31,15 @@ def main() -> int:
     with ended_by_signals() as ended, quarter.kept():
         for name in options.groups or GROUPS:
             _say(f"{name} …")
-            began_group = time.monotonic()
+            began_group, watch = time.monotonic(), Watch()
             try:
-                measured[name] = GROUPS[name].run(options.rounds, lambda text: _say(f"  {text}"))
+                result = GROUPS[name].run(options.rounds, lambda text: _say(f"  {text}"))
             except Exception:  # noqa: BLE001  (the others are measured)
                 traceback.print_exc()
                 _say(f"  {name} could not be measured")
                 continue
-            _say(f"  took {time.monotonic() - began_group:.0f} s")
+            measured[name] = replace(result, took_s=time.monotonic() - began_group, stolen=watch.stolen())
+            _say(f"  took {measured[name].took_s:.0f} s, {measured[name].stolen:.1%} of the processors stolen")
             if options.write:
                 report.write(name, measured[name], run)
     if ended.by is not None:

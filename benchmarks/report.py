@@ -73,6 +73,8 @@ def as_json(measured: Mapping[str, Measured], run: Run) -> dict[str, Any]:
             "rows": [{**asdict(row), "ratio": row.compared.median, "held": row.held} for row in each.rows],
             "figures": [asdict(figure) for figure in each.figures],
             "versions": list(each.versions),
+            "took_s": each.took_s,
+            "stolen": each.stolen,
         }
         for name, each in measured.items()
     }
@@ -94,7 +96,8 @@ def write(name: str, measured: Measured, run: Run) -> None:
     PICTURES.mkdir(exist_ok=True)
     (PICTURES / f"{name}.svg").write_text(plots.picture(measured.rows), "utf-8")
     lines = [
-        f"Measured {run.at} at `{run.commit}`, {run.rounds} rounds, on {run.machine}; {'; '.join(measured.versions)}.",
+        f"Measured {run.at} at `{run.commit}`, {run.rounds} rounds in {measured.took_s:.0f} s, on {run.machine}; "
+        f"{'; '.join(measured.versions)}. Other machines had {measured.stolen:.1%} of the processors' time (steal).",
         "",
         _COLUMNS,
         *(f"| {' | '.join([*_cells(row), row.under])} |" for row in measured.rows),

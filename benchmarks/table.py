@@ -81,11 +81,14 @@ class Figure:
 
 @dataclass(frozen=True)
 class Measured:
-    """All that one group has measured, and what of which version it ran."""
+    """All that one group has measured, and what of which version it ran; how long that took, and which part of the
+    processors' time other machines had meanwhile."""
 
     rows: Sequence[Row]
     versions: Sequence[str]
     figures: Sequence[Figure] = ()
+    took_s: float = 0.0
+    stolen: float = 0.0
 
 
 def number(value: float) -> str:

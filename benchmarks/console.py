@@ -40,8 +40,8 @@ LIVE_S = 2.1
 PAGES_A_S = 2.0
 #: How long nobody looks, and then somebody does, within one run: what else the machine does falls on both alike.
 TURN_S, TURNS = 4.0, 6
-#: A round is measured again, up to so many times in all, while others have more of the processors than this.
-MOST_STOLEN, TRIES = 0.05, 3
+#: A round in which others had more of the processors than this is measured again, up to so many times in all.
+MOST_STOLEN, TRIES = 0.05, 2
 #: Requests are rendered first, for about so long.
 RENDERED_S = 1.0
 
@@ -192,8 +192,8 @@ Beside = tuple[float, Outcome, list[float]]
 
 
 def _least_stolen(measure: Callable[[], Beside], say: Callable[[str], None]) -> Beside:
-    """One round; while other machines have more than a little of the processors it is measured again, a few times, and
-    what they had least of counts: whatever else it shows, it is not looked at here."""
+    """One round; if other machines had more than a little of the processors it is measured again, and the one of which
+    they had least counts: whatever else it shows, it is not looked at here."""
     tried = [measure()]
     while min(each[0] for each in tried) > MOST_STOLEN and len(tried) < TRIES:
         say(f"others had {tried[-1][0]:.0%} of the processors: again")

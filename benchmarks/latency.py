@@ -5,7 +5,7 @@ another connection sees the commit that brought the changed row. Idle, one chang
 against the floor of its hops (`hops`), measured in the same round. Under load, changes fall due twenty a second whether
 the one before is here or not, and each is counted from when it was due.
 
-Beside them: how long a capture's request waits behind two thousand slices, when MLM is asked as often as it bears; and
+Beside them: how long a capture's request waits behind a thousand slices, when MLM is asked as often as it bears; and
 what a big file takes (`big`).
 """
 
@@ -42,8 +42,8 @@ from .whole import NO_BACKSTOPS, THREADS, WORKERS, Whole, whole
 
 NAME = "latency"
 
-FILES, WAITING = 100, 2_000
-CHANGES, CAPTURES = 20, 30
+FILES, WAITING = 100, 1_000
+CHANGES, CAPTURES = 20, 20
 RATE_A_S, LOAD_S = 20, 10
 RESOLUTION_S = 0.004
 FIELDS, ASSETS = "loan_fields", "assets"

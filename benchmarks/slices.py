@@ -45,7 +45,7 @@ from .upstream import OTHER, SAME, SAVED
 NAME = "slices"
 
 #: Files in one turn, with shared reads and with reads apart, and jobs of the peer: some five seconds each.
-TOGETHER, APART, JOBS = 200, 75, 2_000
+TOGETHER, APART, JOBS = 100, 50, 1_500
 #: What is done before, so that connections and caches are there.
 WARM = 10
 WITHIN_S = 300.0

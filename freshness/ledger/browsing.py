@@ -111,7 +111,9 @@ def page(conn: Connection, wanted: Wanted, after: Place | None = None, limit: in
 SELECT * FROM ({_looked(branches)} LIMIT %(look)s) looked {"WHERE" if filters else ""} {" AND ".join(filters)}
 ORDER BY received_at DESC, id DESC LIMIT %(limit)s
 """  # noqa: S608 - statements of ours; all that came from outside is a parameter
-    shown = [dict(row) for row in conn.exec_driver_sql(query, parameters).mappings()]
+    found = conn.exec_driver_sql(query, parameters)
+    names = tuple(found.keys())
+    shown = [dict(zip(names, row, strict=True)) for row in found]
     if len(shown) > limit:
         return Found(shown[:limit], Place(shown[limit - 1]["received_at"], shown[limit - 1]["id"]), None)
     last = conn.exec_driver_sql(_last_looked(branches), parameters).one_or_none() if filters else None

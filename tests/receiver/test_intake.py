@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+import pytest
 import sqlalchemy as sa
 from running_receiver import NEWER, SEEDED
 
@@ -67,6 +68,22 @@ def test_a_delivery_that_fails_fails_alone(own_engine: sa.Engine) -> None:
     assert [isinstance(answer, Taken) for answer in answers] == [True, True, True, False, True]
     with own_engine.connect() as conn:
         assert conn.exec_driver_sql("SELECT count(*) FROM mlm_webhook_receipts").scalar_one() == 4
+
+
+@pytest.mark.parametrize(("first", "commits"), [(2, 2), (1, 3)])
+def test_who_comes_a_moment_later_shares_the_next_commit_only_after_a_shared_one(
+    engine: sa.Engine, first: int, commits: int
+) -> None:
+    async def one_after_another() -> None:
+        intake = Intake(Desk(engine, Rules(), silent))
+        await asyncio.gather(*(intake.take([change(f"first {number}")]) for number in range(first)))
+        soon = asyncio.create_task(intake.take([change("soon")]))
+        await a_lane_has_taken_it()
+        await asyncio.gather(soon, intake.take([change("a moment later")]))
+
+    asyncio.run(one_after_another())
+    with engine.connect() as conn:
+        assert conn.exec_driver_sql(COMMITS).scalar_one() == commits
 
 
 async def send_while_held_up(engine: sa.Engine, held_up: int, others: int) -> None:

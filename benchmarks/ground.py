@@ -53,17 +53,11 @@ def execute(url: str, query: str, **parameters: Any) -> list[tuple[Any, ...]]:
         return cursor.fetchall() if cursor.description else []
 
 
-def settle(url: str, *tables: LiteralString) -> None:
-    """Leave no work behind for the next party: dead rows gone, of these tables or of all; everything on the disk."""
+def settle(url: str, *tables: LiteralString, analyze: bool = True) -> None:
+    """Leave no work behind for the next party: dead rows gone, of these tables or of all; everything on the disk. Of a
+    million rows that the planner knows already, `analyze=False` saves a second each time."""
     with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(f"VACUUM ANALYZE {', '.join(tables)}")
-        connection.execute("CHECKPOINT")
-
-
-def sweep(url: str, *tables: LiteralString) -> None:
-    """Likewise for tables of which the planner knows enough: to look at a million rows takes a second each time."""
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(f"VACUUM {', '.join(tables)}")
+        connection.execute(f"VACUUM {'ANALYZE' if analyze else ''} {', '.join(tables)}")
         connection.execute("CHECKPOINT")
 
 

@@ -13,7 +13,7 @@ import redis
 from freshness.ledger.weeks import Week
 
 from . import files, filling
-from .ground import execute, ground, sweep
+from .ground import execute, ground, settle
 from .load import Outcome, send
 from .parties import Ours
 from .scale import scaled
@@ -56,7 +56,7 @@ class Full(Ours):
         execute(self.url, _FRESH_AGAIN, held=files.HELD)
         with redis.Redis.from_url(self.here.servers.redis_url) as client:
             client.flushall()
-        sweep(self.url, *REWRITTEN)
+        settle(self.url, *REWRITTEN, analyze=False)
         self.since = execute(self.url, _NOW)[0][0]
 
     def received(self) -> tuple[list[tuple[Any, ...]], int]:

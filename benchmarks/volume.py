@@ -26,7 +26,7 @@ from freshness.ledger.weeks import Week
 from jobs.house import make_engine
 
 from . import ground, quarter
-from .ground import execute, sweep
+from .ground import execute, settle
 from .parties import Ours
 from .quarter import BATCH, BUSY, CONNECTIONS, FILES, MOST_ONES_A_S, OPEN_S, RECEIPTS, REWRITTEN, WARM_S, Full, take
 from .seen import Seen
@@ -82,9 +82,9 @@ def _prune(full: Full, engine: sa.Engine, weeks: Sequence[Week], rate: float, se
     older, newer = weeks[: len(weeks) // 2], weeks[len(weeks) // 2 :]
     alone = full.paced(rate)
     pruned = full.paced(rate, lambda: _prune_meanwhile(engine, older[-1].ends))
-    sweep(full.url, *REWRITTEN)
+    settle(full.url, *REWRITTEN, analyze=False)
     deleted_s, rows = _delete(full.url, newer[0].begins, newer[-1].ends)
-    sweep(full.url, *REWRITTEN)
+    settle(full.url, *REWRITTEN, analyze=False)
     began = time.perf_counter()
     pruning.drop_weeks(engine.begin, newer[-1].ends)
     took_s = time.perf_counter() - began

@@ -39,7 +39,7 @@ LIVE_S = 2.1
 #: People who keep the overview or the queues open, which ask again every 3 to 5 s; and pages that others go to.
 PAGES_A_S = 2.0
 #: How long nobody looks, and then somebody does, within one run: what else the machine does falls on both alike.
-TURN_S, TURNS = 4.0, 6
+TURN_S, TURNS = 4.0, 8
 #: A round in which others had more of the processors than this is measured again, once.
 MOST_STOLEN = 0.05
 #: Requests are rendered first, for about so long.

@@ -37,6 +37,9 @@ CALLER = b"x-freshness-caller"
 STARTS_WITHIN_S, LOOK_EVERY_S = 30.0, 0.05
 ENDS_WITHIN_S = 3.0
 
+#: Connections that are kept from one page to the next.
+KEPT = 4
+
 #: A page is cut off by PostgreSQL before that.
 _TIMEOUT = httpx.Timeout(60).as_dict()
 
@@ -61,8 +64,8 @@ def _begun(stack: ExitStack) -> httpx.AsyncHTTPTransport:
     there = Path(stack.enter_context(TemporaryDirectory(prefix="freshness-")), "console")
     process = of_ours("console", "console.pages", str(there))
     stack.enter_context(Supervisor([process], grace_s=ENDS_WITHIN_S, out=sys.stderr))
-    # A connection for each request: one that is kept may be to a process that has ended.
-    limits = httpx.Limits(max_keepalive_connections=0)
+    # One that is kept to a process that has ended is seen to be closed before it is used.
+    limits = httpx.Limits(max_keepalive_connections=KEPT)
     return httpx.AsyncHTTPTransport(uds=str(there), limits=limits, verify=False)
 
 

@@ -44,6 +44,21 @@ def test_pages_in_turn_are_the_whole_list_newest_first(engine: sa.Engine, wanted
     assert walk(engine, wanted, limit) == whole
 
 
+@pytest.mark.parametrize("wanted", [Wanted(), Wanted(event="modified"), Wanted(outcome="dispatched")])
+@pytest.mark.parametrize("limit", [1, 2, 50])
+def test_what_came_weeks_ago_follows_what_came_just_now(engine: sa.Engine, wanted: Wanted, limit: int) -> None:
+    stale(engine, "R000001")
+    trickle(engine, "R000001", 3)
+    with engine.begin() as conn:
+        conn.exec_driver_sql("UPDATE mlm_webhook_receipts SET received_at = received_at - interval '3 weeks'")
+        there = conn.exec_driver_sql("SELECT count(*) FROM mlm_webhook_receipts").scalar_one()
+    stale(engine, "R000002")
+    trickle(engine, "R000002", 3)
+    found = walk(engine, wanted, limit)
+    assert found == sorted(found, reverse=True)
+    assert len(found) == len(set(found)) > there
+
+
 def test_what_comes_while_somebody_pages_moves_no_page(engine: sa.Engine) -> None:
     stale(engine, "R000001")
     trickle(engine, "R000001", 6)

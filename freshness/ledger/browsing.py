@@ -18,8 +18,8 @@ from sqlalchemy import Connection
 from ..guard import Outcome
 from .files import find_by_number, find_by_ref
 
-#: Receipts that one page looks through at most: some 10 ms of PostgreSQL, which deliveries share.
-LOOK = 10_000
+#: Receipts that one page looks through at most: some 5 ms of PostgreSQL, which deliveries share.
+LOOK = 5_000
 
 #: Where receipts are looked for first: to plan for two weeks of them takes half a millisecond, for 19 two (measured).
 RECENT = dt.timedelta(days=8)

@@ -209,7 +209,7 @@ def _lock(conn: Connection, rules: Rules, entries: Sequence[Entry]) -> _Held:
         "active": len(rules.active),
         "concerns": [concern.value for concern in rules.active],
     }
-    held = {row[0]: row for row in conn.exec_driver_sql(_WHAT_IS_HELD, parameters)}
+    held = {row[0]: row for row in conn.exec_driver_sql(_WHAT_IS_HELD, parameters).all()}
     *_, calibrated, auto_resolution_s = held[first]
     resolution_s = auto_resolution_s if rules.resolution_s is None else rules.resolution_s
     files = {row[3]: _file(row[2:], held[row[2]]) for row in rows}

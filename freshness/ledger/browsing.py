@@ -130,7 +130,7 @@ ORDER BY received_at DESC, id DESC LIMIT %(limit)s
 """  # noqa: S608 - statements of ours; all that came from outside is a parameter
     found = conn.exec_driver_sql(query, parameters)
     names = tuple(found.keys())
-    shown = [dict(zip(names, row, strict=True)) for row in found]
+    shown = [dict(zip(names, row, strict=True)) for row in found.all()]
     if len(shown) > limit:
         return Found(shown[:limit], Place(shown[limit - 1]["received_at"], shown[limit - 1]["id"]), None)
     last = conn.exec_driver_sql(_last_looked(branches), parameters).one_or_none() if filters else None

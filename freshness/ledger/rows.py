@@ -181,9 +181,9 @@ def files_with_concerns(
     """These files, in this order, each with its active concerns, in two statements for all of them. Of a concern
     without a row it is not said since when it is behind."""
     parameters = {"file_ids": list(file_ids), "life": WORKER_LIFE_S}
-    files = {row.id: FileRow(*row) for row in conn.exec_driver_sql(_FILES, parameters)}
+    files = {row.id: FileRow(*row) for row in conn.exec_driver_sql(_FILES, parameters).all()}
     found: dict[int, dict[Concern, ConcernRow]] = {}
-    for file_id, concern, *numbers in conn.exec_driver_sql(_CONCERNS_OF_FILES, parameters):
+    for file_id, concern, *numbers in conn.exec_driver_sql(_CONCERNS_OF_FILES, parameters).all():
         if concern in rules.active:
             found.setdefault(file_id, {})[Concern(concern)] = ConcernRow(Concern(concern), *numbers)
     return [

@@ -36,7 +36,7 @@ MOST = 5_000
 RATES = {"20": 20.0, "100": 100.0, "500": 500.0}
 SHOWN = 50
 
-#: How often one page looks, which for a filter without an index takes some 10 ms of PostgreSQL a time. It goes on from there.
+#: How often one page looks; without an index, each takes some 10 ms of PostgreSQL. It goes on from there.
 LOOKS = 2
 
 #: What became of a subject.

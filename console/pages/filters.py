@@ -17,6 +17,8 @@ from .kit import Refused
 #: What became of an entry: of MLM's, and of another sender's.
 OUTCOMES = list(dict.fromkeys(each.value for each in (*Outcome, *Landing)))
 SPANS = {"all": None, "1h": 3600, "24h": 86_400, "7d": 7 * 86_400, "30d": 30 * 86_400}
+#: Nothing came before, and at the ends of the calendar there is no week before or after.
+YEARS = range(1970, 9999)
 SLOWER = {"1": "1 s", "10": "10 s", "60": "1 min", "600": "10 min", "3600": "1 h"}
 
 
@@ -66,7 +68,9 @@ def moment_of(text: str | None) -> dt.datetime | None:
     try:
         moment = dt.datetime.fromisoformat(text)
     except ValueError:
-        raise Refused(400, "A moment must be like 2026-11-20T13:04, in UTC.") from None
+        moment = None
+    if moment is None or moment.year not in YEARS:
+        raise Refused(400, "A moment must be like 2026-11-20T13:04, in UTC.")
     return moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
 
 

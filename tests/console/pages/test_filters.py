@@ -76,7 +76,15 @@ def test_the_fields_of_time_say_what_they_mean_and_hold_what_was_asked_for(reade
     before = '<label>Before (UTC) <input type="datetime-local" name="until" value="2026-11-02T11:00:09"'
     assert after in page
     assert before in page
-    assert reader.get(f"{path}?since=yesterday").status_code == 400
+
+
+@pytest.mark.parametrize("path", ["/receipts", "/receipts/replay", "/refused"])
+@pytest.mark.parametrize("moment", ["yesterday", "0001-01-01", "0001-01-01T00:00%2B14:00", "9999-12-31T23:59-14:00"])
+@pytest.mark.parametrize("field", ["since", "until"])
+def test_a_moment_that_is_none_or_at_an_end_of_the_calendar_is_refused(
+    reader: Person, path: str, field: str, moment: str
+) -> None:
+    assert reader.get(f"{path}?span=24h&{field}={moment}").status_code == 400
 
 
 def test_a_span_stays_a_span_and_does_not_become_a_moment(reader: Person) -> None:

@@ -76,6 +76,7 @@ class Kit:
         """A page, for whoever is signed in."""
 
         async def answer(request: Request) -> Response:
+            check_text(request.path_params, request.query_params)
             visitor = await self.visitor(request)
             return await page(request, visitor) if visitor else self.to_sign_in(request)
 
@@ -89,6 +90,7 @@ class Kit:
             if visitor is None:
                 return self.to_sign_in(request)
             form = await form_of(request)
+            check_text(request.path_params, form)
             check_token(form, visitor.csrf)
             if not visitor.user.is_operator:
                 raise Refused(403, "You may look, but not change anything: this needs the role operator.")
@@ -186,6 +188,16 @@ def check_token(form: Form, wanted: str) -> None:
     """
     if not hmac.compare_digest(form.get("token", "").encode(), wanted.encode()):
         raise Refused(403, "This form did not come from this console, or is too old. Load the page again.")
+
+
+def check_text(*asked: Mapping[str, str]) -> None:
+    """Refuse what no text in PostgreSQL can hold.
+
+    Raises:
+        Refused: 400, a NUL stands in it.
+    """
+    if any("\0" in value for values in asked for value in values.values()):
+        raise Refused(400, "A NUL stands in what was asked for; no text of ours has one.")
 
 
 def page_of(address: str | None) -> str | None:

@@ -462,9 +462,9 @@ def _planted(house: House) -> set[str]:
 
     for number in range(1, 26):
         collect("", httpx.get(f"{house.sandbox}/api/files/R{number:06}").json())
-    for (ssn,) in house.rows("SELECT DISTINCT ssn_last4 FROM borrowers WHERE ssn_last4 IS NOT NULL"):
-        values.add(f"-{ssn}")
-    return values
+    ends = house.rows("SELECT DISTINCT ssn_last4 FROM borrowers WHERE ssn_last4 IS NOT NULL")
+    assert ends
+    return values | {f"-{ssn}" for (ssn,) in ends}
 
 
 def _pages(house: House) -> Iterator[tuple[str, str]]:

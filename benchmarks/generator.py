@@ -1,19 +1,19 @@
-"""The load generator, the same for every party: a process of its own that sends requests rendered beforehand.
+"""The open loop, the same for every party: a process of its own that sends requests rendered beforehand.
 
     python -m benchmarks.generator < job.json        python -m benchmarks.generator --answer PORT
 
-A closed loop (`rate` null) has each connection send its next request once the last is answered. An open loop sends at
-a fixed rate over as many connections as are free, and what finds none free waits; its time is counted from when it
-should have left, so that a server that stalls is charged for all who would have come meanwhile. The clock that
+It sends at a fixed rate over as many connections as are free, and what finds none free waits; its time is counted from
+when it should have left, so that a server that stalls is charged for all who would have come meanwhile. The clock that
 releases them ticks once a millisecond, for every party alike. With `turn_s` what was due in even and in odd turns is
-told apart too: something else is done in every other one. `--answer` is a server that does nothing, by which
-the generator's own limit is told.
+told apart too: something else is done in every other one. `--answer` is a server that does nothing, by which what the
+load itself takes is told. Closed loops are wrk's (docs/decisions/0022-load.md).
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import math
 import struct
 import sys
 import time
@@ -36,9 +36,9 @@ ANSWER = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 
 class Load:
     """One run: the requests still to send, and the time that each answer took."""
 
-    def __init__(self, requests: Iterator[bytes], ends_at: float, rate: float | None) -> None:
+    def __init__(self, requests: Iterator[bytes], rate: float) -> None:
         self.requests = requests
-        self.ends_at = ends_at
+        self.ends_at = math.inf
         self.statuses: Counter[int] = Counter()
         self.ended, self.took = array("d"), array("d")
         self.free: list[Connection] = []
@@ -50,15 +50,10 @@ class Load:
 
     def next_from(self, connection: Connection) -> None:
         """A connection is free: its next request, if it is to have one."""
-        if self.rate is None:
-            now = time.perf_counter()
-            if now < self.ends_at:
-                return self.send(connection, now)
-        elif self.late:
+        if self.late:
             return self.send(connection, self.late.popleft())
-        else:
-            self.free.append(connection)
-        if not self.under_way and not self.late and time.perf_counter() >= self.ends_at:
+        self.free.append(connection)
+        if not self.under_way and time.perf_counter() >= self.ends_at:
             self.over.set()
         return None
 
@@ -92,8 +87,7 @@ class Load:
         self.over.set()
 
     async def release(self, began: float) -> None:
-        """The open loop's clock: lets go whatever is due, on time or not."""
-        assert self.rate is not None
+        """The clock: lets go whatever is due, on time or not."""
         count = 0
         while (now := time.perf_counter()) < self.ends_at:
             while (due := began + count / self.rate) <= now:
@@ -141,19 +135,17 @@ async def run(job: dict[str, Any]) -> dict[str, Any]:
     """Run one job; what came of it, over the window that begins after the warm-up."""
     loop = asyncio.get_running_loop()
     requests = list(packed(Path(job["requests"]).read_bytes()))
-    load = Load(iter(requests), float("inf"), job["rate"])
+    load = Load(iter(requests), job["rate"])
     connections = []
     for _ in range(job["connections"]):
         _, connection = await loop.create_connection(lambda: Connection(load), "127.0.0.1", job["port"])
         connections.append(connection)
     began = time.perf_counter()
     first, load.ends_at = began + job["warm_s"], began + job["warm_s"] + job["seconds"]
-    for connection in connections:
-        load.next_from(connection)
-    if load.rate is not None:
-        await load.release(began)
-        if not load.under_way:
-            load.over.set()
+    load.free += connections
+    await load.release(began)
+    if not load.under_way:
+        load.over.set()
     await asyncio.wait_for(load.over.wait(), job["warm_s"] + job["seconds"] + LAST_ANSWERS_WITHIN_S)
     while load.under_way:
         await asyncio.sleep(0.01)
@@ -166,17 +158,12 @@ def turn_of(moment_s: float, turn_s: float) -> int:
 
 
 def _outcome(load: Load, first: float, turn_s: float | None) -> dict[str, Any]:
-    last = load.ends_at
-    pairs = zip(load.ended, load.took, strict=True)
-    if load.rate is None:
-        took = sorted(took for ended, took in pairs if first <= ended < last)
-    else:
-        took = sorted(took for ended, took in pairs if ended - took >= first)
+    took = sorted(took for ended, took in zip(load.ended, load.took, strict=True) if ended - took >= first)
     return {
         "answered": sum(load.statuses.values()),
         "statuses": dict(load.statuses),
         "ran_out": load.ran_out,
-        "per_s": len(took) / (last - first),
+        "per_s": len(took) / (load.ends_at - first),
         "ms": _ms(took),
         "turns_ms": _turns_ms(load, first, turn_s) if turn_s else [],
     }

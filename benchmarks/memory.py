@@ -57,7 +57,7 @@ def _receiver(here: Ground, seen: Seen, say: Callable[[str], None]) -> str:
         _post(port, bodies, (ENTRIES - FIRST) // BATCH)
         took_s = time.monotonic() - began
         last = max(resident_mb(pid) for pid in ours.pids)
-    ours.check(ENTRIES)
+    ours.check(ENTRIES, ENTRIES)
     return seen.add(receiver_first=first, receiver_last=last, entries_a_s=(ENTRIES - FIRST) / took_s)
 
 

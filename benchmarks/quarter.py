@@ -14,7 +14,7 @@ from freshness.ledger.weeks import Week
 
 from . import files, filling
 from .ground import execute, ground, settle
-from .load import Outcome, send
+from .load import Outcome, closed, paced
 from .parties import Ours
 from .scale import scaled
 
@@ -22,7 +22,7 @@ FILES, RECEIPTS = scaled(1_000_000, 1_000), scaled(10_000_000, 10_000)
 #: Files that changes are told of.
 BUSY = min(20_000, FILES)
 BATCH, CONNECTIONS, OPEN_CONNECTIONS = 50, 32, 128
-WARM_S, SECONDS, OPEN_S = 1.0, 3.0, 6.0
+WARM_S, SECONDS, OPEN_S = 1, 3, 6.0
 #: What a round of entries writes to and rewrites.
 REWRITTEN: tuple[LiteralString, ...] = ("file_freshness", "refresh_orders")
 #: More than is answered.
@@ -88,7 +88,7 @@ class Full(Ours):
         aside = threading.Thread(target=beside)
         aside.start()
         load = self.requests(self.port, 1, int(rate * (load_s + 1)))
-        outcome = send(
+        outcome = paced(
             load,
             self.port,
             self.file,
@@ -101,7 +101,7 @@ class Full(Ours):
         aside.join()
         if failed:
             raise failed[0]
-        self.check(outcome.answered)
+        self.check(outcome.answered, outcome.sent)
         return outcome
 
 
@@ -109,8 +109,8 @@ def take(ours: Ours, batch: int, most_a_s: float) -> Outcome:
     """What the receivers, which run, make of this load, closed loop, their receipts counted."""
     ours.make_fresh()
     load = ours.requests(ours.port, batch, int(most_a_s * (WARM_S + SECONDS)))
-    outcome = send(load, ours.port, ours.file, connections=CONNECTIONS, seconds=SECONDS, warm_s=WARM_S)
-    ours.check(outcome.answered * batch)
+    outcome = closed(load, ours.port, ours.file, connections=CONNECTIONS, seconds=SECONDS, warm_s=WARM_S)
+    ours.check(outcome.answered * batch, outcome.sent * batch)
     return outcome
 
 

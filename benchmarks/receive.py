@@ -13,17 +13,18 @@ import os
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import islice, repeat
+from pathlib import Path
 
 from receiver.webhook import PATH
 
-from . import files, ground
-from .ground import Ground, settle
-from .load import Outcome, request, send
+from . import files, ground, wrk
+from .ground import Ground, at_rest, settle
+from .load import Outcome, closed, paced, request
 from .parties import HEADERS, Ours, Peer
 from .peers import dj_stripe, stripe_sync
 from .processes import ROOT, done, listens, running
@@ -35,9 +36,9 @@ NAME = "receive"
 FILES = 20_000
 BATCH = 50
 CONNECTIONS, OPEN_CONNECTIONS = 32, 128
-WARM_S, SECONDS = 1.0, 3.0
+WARM_S, SECONDS = 1, 3
 #: More than any party answers.
-MOST_BATCHES_A_S, MOST_EVENTS_A_S, MOST_STORED_A_S = 600, 10_000, 2_000
+MOST_BATCHES_A_S, MOST_EVENTS_A_S, MOST_STORED_A_S, MOST_NOTHING_A_S = 600, 10_000, 2_000, 150_000
 
 
 @dataclass
@@ -77,8 +78,9 @@ def run(rounds: int, say: Callable[[str], None]) -> Measured:
         stack.enter_context(ours.receiver())
         stripe = Peer(here, stack, "stripe", stripe_sync.serving)
         django = Peer(here, stack, "dj-stripe", dj_stripe.serving)
-        _idle(here, seen)
-        say(f"generator: {seen.latest('generator')}")
+        nothing = stack.enter_context(_nothing(here))
+        seen.add("nothing /s", nothing(None).per_s)
+        say(f"wrk against a server that does nothing: {seen.latest('nothing')}")
         turns: dict[str, Callable[[], None]] = {
             "ours": lambda: _ours(ours, seen),
             "stripe-sync-engine": lambda: _events(stripe, seen),
@@ -92,13 +94,16 @@ def run(rounds: int, say: Callable[[str], None]) -> Measured:
         rate = statistics.median(seen.values["ours one /s"]) / 2
         for number in range(rounds):
             _open(ours, stripe, rate, seen)
+            seen.add_times("open nothing", nothing(rate))
             say(f"round {number + 1} of {rounds}: at {rate:.0f}/s: {seen.latest('open')}")
         return Measured(_rows(seen, rate), _versions(here), _figures(seen))
 
 
-def _send(requests: Iterable[bytes], party: Ours | Peer, port: int, rate: float | None = None) -> Outcome:
-    connections = CONNECTIONS if rate is None else OPEN_CONNECTIONS
-    return send(requests, port, party.file, connections=connections, seconds=SECONDS, warm_s=WARM_S, rate=rate)
+def _send(requests: Iterable[bytes], port: int, file: Path, rate: float | None = None) -> Outcome:
+    """A closed loop, or at this rate."""
+    if rate is None:
+        return closed(requests, port, file, connections=CONNECTIONS, seconds=SECONDS, warm_s=WARM_S)
+    return paced(requests, port, file, connections=OPEN_CONNECTIONS, seconds=SECONDS, warm_s=WARM_S, rate=rate)
 
 
 def _enough(most_a_s: float) -> int:
@@ -108,8 +113,8 @@ def _enough(most_a_s: float) -> int:
 def _take(ours: Ours, batch: int, count: int, rate: float | None = None) -> Outcome:
     """What our receivers make of this load, their receipts counted."""
     ours.make_fresh()
-    outcome = _send(ours.requests(ours.port, batch, count), ours, ours.port, rate)
-    ours.check(outcome.answered * batch)
+    outcome = _send(ours.requests(ours.port, batch, count), ours.port, ours.file, rate)
+    ours.check(outcome.answered * batch, outcome.sent * batch)
     settle(ours.url)
     return outcome
 
@@ -123,7 +128,8 @@ def _sync(stripe: Peer, count: int, rate: float | None = None) -> Outcome:
     stripe.execute(stripe_sync.FRESH, held=files.HELD, customers=FILES)
     settle(stripe.url)
     requests = stripe_sync.requests(stripe.port, islice(files.changes(FILES), count))
-    outcome = _send(requests, stripe, stripe.port, rate)
+    outcome = _send(requests, stripe.port, stripe.file, rate)
+    at_rest(stripe.url)
     changed = stripe.execute(stripe_sync.CHANGED, held=files.HELD)[0][0]
     if changed < 0.45 * min(FILES, outcome.answered):
         raise RuntimeError(f"half of {outcome.answered} events are newer, and {changed} rows have changed")
@@ -146,8 +152,9 @@ def _events(stripe: Peer, seen: Rounds) -> None:
 
 def _stored(django: Peer, seen: Rounds) -> None:
     before = django.execute(dj_stripe.STORED)[0][0]
-    outcome = _send(dj_stripe.requests(django.port, _enough(MOST_STORED_A_S)), django, django.port)
-    if django.execute(dj_stripe.STORED)[0][0] != before + outcome.answered:
+    outcome = _send(dj_stripe.requests(django.port, _enough(MOST_STORED_A_S)), django.port, django.file)
+    at_rest(django.url)
+    if not outcome.accounts_for(django.execute(dj_stripe.STORED)[0][0] - before):
         raise RuntimeError("dj-stripe has not stored what it has answered")
     seen.add("dj-stripe /s", outcome.per_s)
     seen.add_times("dj-stripe", outcome)
@@ -187,19 +194,21 @@ def _limit(ours: Ours, seen: Rounds) -> None:
             told.write("go\n")
             told.flush()
         counts = [json.loads(said.readline()) for _, said in pipes]
-    ours.check(sum(each["total"] for each in counts))
+    total = sum(each["total"] for each in counts)
+    ours.check(total, total)
     seen.add("set-wise /s", sum(each["inside"] for each in counts) / SECONDS)
 
 
-def _idle(here: Ground, seen: Rounds) -> None:
-    """What the generator does against a server that does nothing, with a request such as ours is sent."""
+@contextmanager
+def _nothing(here: Ground) -> Iterator[Callable[[float | None], Outcome]]:
+    """A server that does nothing, under such requests as ours is sent: what the load itself takes."""
     port = free_port()
     argv = [sys.executable, "-m", "benchmarks.generator", "--answer", str(port)]
     one = request(port, PATH, HEADERS, f"[{files.text(1, files.HELD)}]".encode())
-    file = here.directory / "idle.requests"
-    with running(argv, here.directory / "idle.log", os.environ, listens(port)):
-        outcome = send(repeat(one, 600_000), port, file, connections=CONNECTIONS, seconds=3, warm_s=0.5)
-    seen.add("generator /s", outcome.per_s)
+    with running(argv, here.directory / "nothing.log", os.environ, listens(port)):
+        yield lambda rate: _send(
+            repeat(one, _enough(rate or MOST_NOTHING_A_S) + 1_000), port, here.directory / "nothing.requests", rate
+        )
 
 
 def _rows(seen: Rounds, rate: float) -> list[Row]:
@@ -225,8 +234,8 @@ def _rows(seen: Rounds, rate: float) -> list[Row]:
 
 
 def _figures(seen: Rounds) -> list[Figure]:
-    idle = seen.series("generator /s", "generator")
-    figures = [Figure("the load generator against a server that does nothing", "requests/s", idle)]
+    nothing = seen.series("nothing /s", "nothing")
+    figures = [Figure("a server that does nothing, closed loop", "requests/s", nothing)]
     for name, what in _TIMED.items():
         figures += [Figure(f"{what}: {share}", "ms", seen.series(f"{name} {share}", name)) for share in ("p50", "p99")]
     return figures
@@ -239,6 +248,7 @@ def _versions(here: Ground) -> list[str]:
         f"stripe-sync-engine {stripe_sync.VERSION} behind Fastify ({processes} process, {connections} connections)",
         f"Node.js {done(['node', '--version']).strip()}",
         f"dj-stripe {dj_stripe.VERSION} behind gunicorn ({dj_stripe.PROCESSES} × {dj_stripe.THREADS} threads)",
+        wrk.version(),
     ]
 
 
@@ -249,4 +259,5 @@ _TIMED = {
     "dj-stripe": "dj-stripe, closed loop",
     "open ours": "ours, open loop at half of our rate",
     "open stripe-sync-engine": "stripe-sync-engine, open loop at half of our rate",
+    "open nothing": "a server that does nothing, open loop at half of our rate",
 }

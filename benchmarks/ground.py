@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +16,6 @@ from console.embedded import Servers, embedded
 from console.scratch import scratch
 
 from .processes import PLACE
-from .stage import until
 
 
 @dataclass(frozen=True)
@@ -55,24 +53,6 @@ def execute(url: str, query: str, **parameters: Any) -> list[tuple[Any, ...]]:
         return cursor.fetchall() if cursor.description else []
 
 
-def at_rest(url: str) -> None:
-    """Wait until nobody works there: what a load that ended left under way is done.
-
-    Raises:
-        TimeoutError: somebody did for 20 s.
-    """
-    with psycopg.connect(url, autocommit=True) as connection:
-
-        def quiet() -> bool:
-            for _ in range(LOOKS):
-                if connection.execute(_WORKING).fetchone():
-                    return False
-                time.sleep(LOOK_EVERY_S)
-            return True
-
-        until(quiet, 20)
-
-
 def settle(url: str, *tables: LiteralString, analyze: bool = True) -> None:
     """Leave no work behind for the next party: dead rows gone, of these tables or of all; everything on the disk. Of a
     million rows that the planner knows already, `analyze=False` saves a second each time."""
@@ -88,12 +68,5 @@ def versions(servers: Servers) -> list[str]:
     told = ", ".join(f"{name} {value[0]}" for name, value in shown.items() if value)
     return [*(each.partition(" on ")[0] for each in servers.describe()), told]
 
-
-#: Between two statements nobody is seen to work.
-LOOKS, LOOK_EVERY_S = 5, 0.02
-_WORKING = """
-SELECT FROM pg_stat_activity
-WHERE datname = current_database() AND backend_type = 'client backend' AND state <> 'idle' AND pid <> pg_backend_pid()
-"""
 
 _TOLD = ("fsync", "synchronous_commit", "shared_buffers", "max_wal_size")

@@ -23,12 +23,12 @@ from pathlib import Path
 from receiver.webhook import PATH
 
 from . import files, ground, wrk
-from .ground import Ground, at_rest, settle
+from .ground import Ground, settle
 from .load import Outcome, closed, paced, request
 from .parties import HEADERS, Ours, Peer
 from .peers import dj_stripe, stripe_sync
 from .processes import ROOT, done, listens, running
-from .stage import free_port
+from .stage import free_port, in_the_end
 from .table import Figure, Mark, Measured, Row, Series
 
 NAME = "receive"
@@ -129,7 +129,6 @@ def _sync(stripe: Peer, count: int, rate: float | None = None) -> Outcome:
     settle(stripe.url)
     requests = stripe_sync.requests(stripe.port, islice(files.changes(FILES), count))
     outcome = _send(requests, stripe.port, stripe.file, rate)
-    at_rest(stripe.url)
     changed = stripe.execute(stripe_sync.CHANGED, held=files.HELD)[0][0]
     if changed < 0.45 * min(FILES, outcome.answered):
         raise RuntimeError(f"half of {outcome.answered} events are newer, and {changed} rows have changed")
@@ -151,14 +150,17 @@ def _events(stripe: Peer, seen: Rounds) -> None:
 
 
 def _stored(django: Peer, seen: Rounds) -> None:
-    before = django.execute(dj_stripe.STORED)[0][0]
+    before = _stored_by(django)
     outcome = _send(dj_stripe.requests(django.port, _enough(MOST_STORED_A_S)), django.port, django.file)
-    at_rest(django.url)
-    if not outcome.accounts_for(django.execute(dj_stripe.STORED)[0][0] - before):
+    if not outcome.accounts_for(in_the_end(lambda: _stored_by(django) - before, outcome.sent)):
         raise RuntimeError("dj-stripe has not stored what it has answered")
     seen.add("dj-stripe /s", outcome.per_s)
     seen.add_times("dj-stripe", outcome)
     settle(django.url)
+
+
+def _stored_by(django: Peer) -> int:
+    return int(django.execute(dj_stripe.STORED)[0][0])
 
 
 def _open(ours: Ours, stripe: Peer, rate: float, seen: Rounds) -> None:

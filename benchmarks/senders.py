@@ -22,10 +22,11 @@ from jobs.house import make_engine
 from receiver.reception import reception_of
 
 from . import ground
-from .ground import at_rest, execute
+from .ground import execute
 from .load import Outcome, closed, request
 from .parties import Ours
 from .receive import CONNECTIONS, FILES, Rounds
+from .stage import in_the_end
 from .table import Mark, Measured, Row
 
 NAME = "senders"
@@ -104,12 +105,16 @@ def _sender(ours: Ours, name: str, round_number: int) -> Outcome:
     """
     _forget(ours)
     outcome = _send(ours, islice(_requests(name, ours.port, 10 * round_number), _enough()))
-    at_rest(ours.url)
-    counts = dict(execute(ours.url, _LANDED))
+    in_the_end(lambda: sum(_landed(ours).values()), outcome.sent)
+    counts = _landed(ours)
     applied = counts.get("applied", 0)
     if not outcome.accounts_for(sum(counts.values())) or not 0.45 < applied / outcome.answered < 0.55:
         raise RuntimeError(f"{outcome.answered} entries of {name} were answered, and left {counts}")
     return outcome
+
+
+def _landed(ours: Ours) -> dict[str, int]:
+    return dict(execute(ours.url, _LANDED))
 
 
 def _forget(ours: Ours) -> None:

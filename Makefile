@@ -21,7 +21,7 @@ demo: $(READY) ## A day in the life against a sandbox MLM; ends 0 only if every 
 up: $(READY) ## The whole house on this machine, until Ctrl-C
 	$(BIN)/freshness up
 
-test: $(READY) ## Tests, but for the slow ones; under 5 minutes on 2 cores
+test: $(READY) ## Tests, but for the slow ones; 12 to 15 minutes on 2 cores
 	@mkdir -p .freshness
 	$(PYTEST) -m 'not slow'
 

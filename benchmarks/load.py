@@ -46,7 +46,7 @@ def closed(
     off.
 
     Raises:
-        RuntimeError: one was refused, or lost, or the requests did not last; or there is no wrk.
+        RuntimeError: anything was answered other than 200, or lost, or the requests did not last; or there is no wrk.
     """
     wrk.install()
     file.write_bytes(pack(iter(requests)))
@@ -55,8 +55,8 @@ def closed(
     file.unlink()
     sent, answered = (warm[each] + told[each] for each in ("sent", "answered"))
     for each in (warm, told):
-        if each["refused"] or each["lost"]:
-            raise RuntimeError(f"not all were answered: {each['refused']} refused, {each['lost']} lost")
+        if each["not_200"] or each["lost"]:
+            raise RuntimeError(f"not all were answered 200: {each['not_200']} otherwise, {each['lost']} not at all")
         if each["ran_out"]:
             raise RuntimeError(f"{sent} requests did not last for {warm_s + seconds} s")
     return Outcome(sent, answered, told["answered"] / (told["took_us"] / 1e6), told["ms"])

@@ -10,7 +10,7 @@ end
 function init(args)
     file = assert(io.open(args[1], "rb"))
     file:seek("set", tonumber(args[2]))
-    sent, ran_out, asked = 0, false, false
+    sent, not_200, ran_out, asked = 0, 0, false, false
 end
 
 local function read()
@@ -40,13 +40,19 @@ function request()
     return found
 end
 
+function response(status)
+    if status ~= 200 then
+        not_200 = not_200 + 1
+    end
+end
+
 function done(summary, latency, requests)
     local thread, errors = threads[1], summary.errors
     print(string.format(
-        '{"answered": %d, "sent": %d, "next": %d, "ran_out": %s, "took_us": %d, "refused": %d, "lost": %d, '
+        '{"answered": %d, "sent": %d, "next": %d, "ran_out": %s, "took_us": %d, "not_200": %d, "lost": %d, '
             .. '"ms": {"p50": %.3f, "p90": %.3f, "p99": %.3f, "p99.9": %.3f, "max": %.3f}}',
         summary.requests, thread:get("sent"), thread:get("place"), tostring(thread:get("ran_out")), summary.duration,
-        errors.status, errors.connect + errors.read + errors.write + errors.timeout,
+        thread:get("not_200"), errors.connect + errors.read + errors.write + errors.timeout,
         latency:percentile(50) / 1000, latency:percentile(90) / 1000, latency:percentile(99) / 1000,
         latency:percentile(99.9) / 1000, latency.max / 1000
     ))
